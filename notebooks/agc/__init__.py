@@ -1,0 +1,1 @@
+"""The analysis code that the notebooks share."""

@@ -1,0 +1,75 @@
+"""Every test starts with a clean environment, a temporary HOME and loopback only."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+#: Prefixes of variables that steer casa_env, the ecosystem or a batch system.
+STEERING = (
+    "AWS_",
+    "BEARER_TOKEN",
+    "BINDER_",
+    "CASA_",
+    "CONDOR_",
+    "_CONDOR_",
+    "CPU_LIMIT",
+    "DASK_",
+    "JUPYTER",
+    "MEM_LIMIT",
+    "MLFLOW_",
+    "S3_",
+    "SLURM_",
+    "TRITON_",
+    "X509_",
+    "XDG_",
+    "XRD_",
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Remove what could steer the code under test; return the temporary HOME."""
+    for name in list(os.environ):
+        if name.startswith(STEERING):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections to anything but this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = address[0] if isinstance(address, tuple) else str(address)
+            if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+                msg = f"a test tried to reach {host}: tests stay on loopback"
+                raise PermissionError(msg)
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Return the repository's root."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data(repository: Path) -> Path:
+    """Return the folder of real files beside the repository; skip without it."""
+    folder = repository.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real files of {folder} are not on this machine")
+    return folder
