@@ -1,0 +1,60 @@
+# Casa: every target sets up what it needs first. `make help` lists them.
+
+NOTEBOOK ?= notebooks/agc-ttbar.ipynb
+# Parameters of the notebook that `make run` passes on, e.g. make run N_FILES=1
+N_FILES ?=
+# `make test APT=0` never installs system packages.
+APT ?= 1
+
+SETUP = python=$$(sh environment/find-python.sh) && "$$python" environment/install.py
+PY = .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help run lab test lint format sample lock lock-upgrade lock-check clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+run: ## run the AGC ttbar analysis from files to fit (NOTEBOOK=..., N_FILES=... change what)
+	@$(SETUP) lab
+	@$(PY) -m casa_env run $(NOTEBOOK) $(if $(N_FILES),-p N_FILES=$(N_FILES))
+
+lab: ## open JupyterLab
+	@$(SETUP) lab
+	@$(PY) -m casa_env lab
+
+test: ## prove that everything works: unit, service and notebook tests
+	@$(SETUP) test
+	@$(PY) environment/system_packages.py $(if $(filter 0,$(APT)),--list,--install)
+	@$(PY) -m pytest tests
+	@$(PY) -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks
+
+lint: ## check style and types
+	@$(SETUP) test
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+format: ## format the code
+	@$(SETUP) test
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+sample: ## simulate the stand-in sample again (20 minutes on two cores)
+	@$(SETUP) test
+	@cd notebooks && ../$(PY) -m agc.simulation
+
+lock: ## resolve the locks again from the curated lists
+	@$(SETUP) test
+	@$(PY) environment/lock.py
+
+lock-upgrade: ## ... with the newest versions that the lists allow
+	@$(SETUP) test
+	@$(PY) environment/lock.py --upgrade
+
+lock-check: ## fail where lists and locks have drifted apart
+	@$(SETUP) test
+	@$(PY) environment/lock.py --check
+
+clean: ## remove the environment, caches and results
+	rm -rf .venv .cache notebooks/results .pytest_cache .mypy_cache .ruff_cache

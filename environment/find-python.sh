@@ -1,0 +1,16 @@
+#!/bin/sh
+# Print the path of a Python that the locks support, or one line that says what is missing.
+for name in "${PYTHON:-python3}" python3.13 python3.12 python3.11 python3; do
+    found=$("$name" -c 'import sys
+if (3, 11) <= sys.version_info[:2] <= (3, 13): print(sys.executable)' 2>/dev/null)
+    if [ -n "$found" ]; then
+        printf '%s\n' "$found"
+        exit 0
+    fi
+done
+if command -v uv >/dev/null 2>&1 && found=$(uv python find '>=3.11,<3.14' 2>/dev/null); then
+    printf '%s\n' "$found"
+    exit 0
+fi
+echo 'casa: no Python 3.11, 3.12 or 3.13 found: install one, or name it: make run PYTHON=/path/to/python3.13' >&2
+exit 1

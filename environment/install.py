@@ -1,0 +1,212 @@
+"""Make the virtual environment from a lock: what every ``make`` target starts with.
+
+``python environment/install.py lab`` creates or updates ``.venv`` so that it holds
+exactly what ``lab.lock`` pins, with hashes checked and bytecode compiled, and this
+repository's ``casa_env``. Nothing happens where that is already so.
+
+It runs on a bare Python before anything is installed, so it needs the standard
+library only, and of this repository just `casa_env.paths`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LOCKS = REPOSITORY / "environment"
+VENV = REPOSITORY / ".venv"
+STAMP = VENV / "casa-setup.json"
+CACHE = REPOSITORY / ".cache"
+
+#: What an installation without anything cached takes: 2.0 GB in the environment and
+#: about as much for downloads and the installer's cache (measured, Python 3.11).
+NEEDED_BYTES = 4_000_000_000
+
+#: A layer's lock holds those of the layers before it, pin for pin.
+LAYERS = ("lab", "test")
+
+
+class SetupError(Exception):
+    """One line for the user: what happened and what to do next."""
+
+
+def digest(layer: str) -> str:
+    """Return what an environment of this layer was made from, as a short digest."""
+    made_from = (LOCKS / f"{layer}.lock", REPOSITORY / "pyproject.toml")
+    content = b"".join(path.read_bytes() for path in made_from)
+    where = f"{REPOSITORY}|{sys.version_info[:3]}".encode()
+    return hashlib.sha256(content + where).hexdigest()[:16]
+
+
+def is_current(layer: str) -> bool:
+    """Tell whether the environment holds this layer or one that contains it."""
+    try:
+        stamp = json.loads(STAMP.read_text())
+    except (OSError, ValueError):
+        return False
+    made = stamp.get("layer")
+    larger = LAYERS[LAYERS.index(layer) :]
+    return made in larger and stamp.get("digest") == digest(made)
+
+
+def find_uv(environ: dict[str, str]) -> str:
+    """Return the path of the pinned uv, installing it where it is missing.
+
+    Raises
+    ------
+    SetupError
+        Neither venv nor pip could install it, and there is none on PATH.
+    """
+    folder = CACHE / "uv"
+    uv = folder / "bin" / "uv"
+    wanted = (LOCKS / "bootstrap.lock").read_text()
+    marker = folder / "bootstrap.lock"
+    if uv.exists() and marker.exists() and marker.read_text() == wanted:
+        return str(uv)
+    shutil.rmtree(folder, ignore_errors=True)
+    requirements = ["--require-hashes", "-r", str(LOCKS / "bootstrap.lock")]
+    quiet = ["install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    self_pip = [sys.executable, "-m", "pip", *quiet]
+    venv_pip = [str(folder / "bin" / "python"), "-m", "pip", *quiet]
+    attempts = (
+        ([sys.executable, "-m", "venv", str(folder)], [*venv_pip, *requirements]),
+        # Debian's python3 has pip but no venv until python3-venv is installed
+        ([*self_pip, "--target", str(folder), *requirements],),
+    )
+    message = ""
+    for commands in attempts:
+        for command in commands:
+            done = subprocess.run(  # noqa: S603 - our own words
+                command, env=environ, capture_output=True, text=True, check=False
+            )
+            if done.returncode != 0:
+                message = done.stderr.strip().splitlines()[-1:] or [done.stdout]
+                break
+        else:
+            marker.write_text(wanted)
+            return str(uv)
+    shutil.rmtree(folder, ignore_errors=True)
+    on_path = shutil.which("uv", path=environ.get("PATH"))
+    if on_path:
+        return on_path
+    msg = (
+        f"could not install uv, which installs everything else ({message[0]}): check "
+        "the network, or install python3-venv or uv yourself"
+    )
+    raise SetupError(msg)
+
+
+def create(layer: str, environ: dict[str, str]) -> None:
+    """Make `.venv` hold exactly what a layer's lock pins, and `casa_env`.
+
+    Raises
+    ------
+    SetupError
+        No disk space, no network, or an installation that failed.
+    """
+    free = shutil.disk_usage(REPOSITORY).free
+    if free < NEEDED_BYTES and not STAMP.exists():
+        msg = (
+            f"{free / 1e9:.1f} GB free below {REPOSITORY}: setting up takes up to "
+            f"{NEEDED_BYTES / 1e9:.0f} GB; free some, or clone to another disk"
+        )
+        raise SetupError(msg)
+    uv = find_uv(environ)
+    python = VENV / "bin" / "python"
+    version = ""
+    if python.exists():
+        ask = [str(python), "-c", "import sys; print(sys.version_info[:3])"]
+        version = subprocess.run(  # noqa: S603 - our own words
+            ask, capture_output=True, text=True, check=False
+        ).stdout.strip()
+    if version != str(sys.version_info[:3]):
+        options = ("--clear", "--no-python-downloads", "--quiet")
+        _uv(uv, environ, "venv", *options, "--python", sys.executable, str(VENV))
+    STAMP.unlink(missing_ok=True)
+    lock = str(LOCKS / f"{layer}.lock")
+    sync = ("pip", "sync", "--require-hashes", "--python", str(python), lock)
+    # A dry run first: it fetches only metadata and fails in one line, not in a screen.
+    _uv(uv, environ, *sync, "--dry-run", "--quiet")
+    _uv(uv, environ, *sync, "--compile-bytecode", shown=True)
+    # Offline: nothing but this repository may come in here.
+    editable = ("--no-deps", "--no-build-isolation", "--offline", "--quiet")
+    here = ("--python", str(python), "--editable", str(REPOSITORY))
+    _uv(uv, environ, "pip", "install", *editable, *here)
+    STAMP.write_text(json.dumps({"layer": layer, "digest": digest(layer)}))
+
+
+def _uv(uv: str, environ: dict[str, str], *words: str, shown: bool = False) -> None:
+    """Run uv; a failure becomes one line."""
+    done = subprocess.run(  # noqa: S603 - our own words
+        [uv, *words],
+        env=environ,
+        check=False,
+        text=True,
+        stderr=None if shown else subprocess.PIPE,
+    )
+    if done.returncode == 0:
+        return
+    said = (done.stderr or "").strip()
+    if shutil.disk_usage(REPOSITORY).free < NEEDED_BYTES // 10:
+        msg = f"the disk below {REPOSITORY} is full: free {NEEDED_BYTES / 1e9:.0f} GB"
+        raise SetupError(msg)
+    network_words = (
+        "Failed to fetch",
+        "dns error",
+        "error sending request",
+        "timed out",
+    )
+    if any(word in said for word in network_words):
+        msg = (
+            "the package registry cannot be reached: check the network, then try again"
+        )
+        raise SetupError(msg)
+    reason = " ".join(said.split()) or "its own message is above"
+    msg = f"`uv {' '.join(words[:2])}` failed: {reason}"
+    raise SetupError(msg)
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("layer", choices=LAYERS)
+    layer = parser.parse_args().layer
+    if is_current(layer):
+        return 0
+    sys.path.insert(0, str(REPOSITORY))
+    from casa_env.paths import writable_environment
+
+    begin = time.monotonic()
+    environ = dict(os.environ)
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # it would leave every start slow
+    environ.pop("VIRTUAL_ENV", None)
+    try:
+        extra, reason = writable_environment(environ, fallback=CACHE)
+        if reason:
+            print(f"casa: {reason}", flush=True)
+        environ |= extra
+        print(f"casa: setting up .venv from environment/{layer}.lock", flush=True)
+        create(layer, environ)
+    except SetupError as error:
+        print(f"casa: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"casa: setting up failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("casa: interrupted; run it again to go on", file=sys.stderr)
+        return 130
+    print(f"casa: .venv is ready after {time.monotonic() - begin:.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
