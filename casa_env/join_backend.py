@@ -1,0 +1,142 @@
+"""A Dask scheduler that is already there: joined, and left as it is."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from casa_env.errors import ClusterError, UnreachableError
+from casa_env.network import tcp_problem
+from casa_env.options import Settings
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+__all__ = ["client", "cluster"]
+
+logger = logging.getLogger(__name__)
+
+#: Addresses that `distributed` connects to: a scheme is optional, a port is not.
+_ADDRESS: Final = re.compile(
+    r"(?:(?P<scheme>tcp|tls|ws|wss)://)?"
+    r"(?P<host>\[[^\]]+\]|[^:/\s]+):(?P<port>\d{1,5})/?"
+)
+
+
+def cluster(settings: Settings, **_options: Any) -> LocalCluster:  # noqa: ANN401 - native
+    """Raise: a scheduler that is joined was started by somebody else.
+
+    Parameters
+    ----------
+    settings
+        Where the scheduler is, and says who.
+    **_options
+        Options of a native cluster, for the form's sake.
+
+    Raises
+    ------
+    ClusterError
+        Always.
+    """
+    what = "There is no cluster to start: the scheduler is already there."
+    raise ClusterError(
+        what,
+        looked_at=_where(settings),
+        next_step="Join it with dask_client(), or start one of your own with "
+        "dask_cluster(backend='local').",
+    )
+
+
+def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - native
+    """Connect to a scheduler that is there, in a bounded time.
+
+    Parameters
+    ----------
+    settings
+        Where the scheduler is, and the certificates for ``tls://``.
+    **options
+        Options of `distributed.Client`; they win.
+
+    Raises
+    ------
+    ClusterError
+        If there is no address, it is not one, or certificates are missing.
+    UnreachableError
+        If the scheduler does not answer in time, or refuses us.
+    """
+    import distributed
+
+    address = _ADDRESS.fullmatch(settings.dask_address)
+    if address is None:
+        what = "There is no scheduler to join: this is not a scheduler's address."
+        step = "Set dask_address to tls://host:port or tcp://host:port."
+        raise ClusterError(what, looked_at=_where(settings), next_step=step)
+    if address["scheme"] in ("tls", "wss") and "security" not in options:
+        options["security"] = _security(settings)
+    options.setdefault("timeout", settings.timeout_s)
+    try:
+        joined = distributed.Client(settings.dask_address, **options)  # type: ignore[no-untyped-call]
+    except OSError as err:
+        host = address["host"].strip("[]")
+        problem = tcp_problem(host, int(address["port"]), timeout=1.0)
+        what = f"The Dask scheduler was not joined within {options['timeout']:g} s."
+        raise UnreachableError(
+            what,
+            looked_at=f"{_where(settings)}: {problem or _root_cause(err)}",
+            next_step="Check that it runs, and its address and certificates; "
+            "dask_client(backend='local') computes on this machine.",
+        ) from err
+    logger.info("joined the scheduler at %s", settings.dask_address)
+    return joined
+
+
+def _where(settings: Settings) -> str:
+    """Return the scheduler's address and who says so."""
+    return f"{settings.shown('dask_address')}, from {settings.origin('dask_address')}"
+
+
+def _root_cause(err: BaseException) -> str:
+    """Return the first cause that has something to say."""
+    said = str(err)
+    cause = err.__cause__
+    while cause is not None:
+        said = str(cause) or said
+        cause = cause.__cause__
+    return f"it accepts connections, but {said}"
+
+
+def _security(settings: Settings) -> Any:  # noqa: ANN401 - untyped in distributed
+    """Return the certificates of the settings; the rest is Dask's configuration."""
+    from distributed import Security
+
+    given = {}
+    for setting, option in (
+        ("dask_tls_ca_file", "tls_ca_file"),
+        ("dask_tls_cert", "tls_client_cert"),
+        ("dask_tls_key", "tls_client_key"),
+    ):
+        file = getattr(settings, setting)
+        if file is not None:
+            if not file.is_file():
+                what = f"There is no such file for {setting}."
+                where = f"{file}, from {settings.origin(setting)}"
+                step = "Correct the setting, or ask for the file."
+                raise ClusterError(what, looked_at=where, next_step=step)
+            given[option] = str(file)
+    security: Any = Security(require_encryption=True, **given)  # type: ignore[no-untyped-call]
+    missing = [
+        setting
+        for setting, value in (
+            ("dask_tls_ca_file", security.tls_ca_file),
+            ("dask_tls_cert", security.tls_client_cert),
+        )
+        if not value
+    ]
+    if missing:
+        # Without these, distributed fails with a TypeError before it connects.
+        what = f"A tls:// scheduler needs {' and '.join(missing)}."
+        where = "the settings, and distributed.comm.tls of Dask's configuration"
+        step = f"Set {' and '.join(missing)} in a configuration file."
+        raise ClusterError(what, looked_at=where, next_step=step)
+    return security
