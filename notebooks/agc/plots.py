@@ -1,0 +1,181 @@
+"""Stacked predictions with the pseudo-data: as reconstructed, and around the fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agc.figures import (
+    PROCESS_COLOURS,
+    add_band,
+    add_label,
+    add_points,
+    add_stack,
+    ratio_figure,
+    styled,
+)
+from agc.histograms import REGIONS
+from agc.samples import PROCESS_LABELS, PROCESSES
+from agc.spectra import contents, spectrum, variances
+from agc.variations import NOMINAL
+
+if TYPE_CHECKING:
+    import hist
+    from cabinetry.model_utils import ModelPrediction
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+__all__ = ["plot_observable", "plot_prediction"]
+
+_SIZE = (7.0, 6.2)
+
+
+def plot_observable(
+    histograms: dict[str, hist.Hist[Any]],
+    data: dict[str, hist.Hist[Any]],
+    region: str,
+    *,
+    label: str,
+) -> Figure:
+    """Draw the reconstructed observable of a region in the histograms' own binning.
+
+    Parameters
+    ----------
+    histograms
+        One for each region, with the axes ``observable``, ``process``, ``variation``.
+    data
+        The pseudo-data in the same binning, as `agc.pseudodata.pseudodata` makes them.
+    region
+        Which region: ``"4j1b"`` (H_T) or ``"4j2b"`` (the three-jet mass).
+    label
+        Whose events these are, written above the plot.
+
+    Returns
+    -------
+    Figure
+        The band is the statistical uncertainty of the simulation. The events beyond
+        the last bin are not shown.
+
+    Raises
+    ------
+    KeyError
+        There is no such region.
+    TypeError
+        The histogram's storage keeps no variances.
+    """
+    nominal = {p: spectrum(histograms[region], p, NOMINAL) for p in PROCESSES}
+    return _stacked(
+        data[region],
+        {p: contents(one) for p, one in nominal.items()},
+        np.sqrt(np.sum([variances(one) for one in nominal.values()], axis=0)),
+        region=region,
+        stage="Reconstructed",
+        band="Stat. uncertainty",
+        label=label,
+    )
+
+
+def plot_prediction(
+    prediction: ModelPrediction,
+    data: dict[str, hist.Hist[Any]],
+    region: str,
+    *,
+    label: str,
+) -> Figure:
+    """Draw what the fit's model predicts in a region, before or after the fit.
+
+    Parameters
+    ----------
+    prediction
+        ``fit.prefit`` or ``fit.postfit`` of `agc.fits.fit_workspace`.
+    data
+        The pseudo-data in the binning of the fit.
+    region
+        Which region of the model.
+    label
+        Whose events these are, written above the plot.
+
+    Returns
+    -------
+    Figure
+        The band is the model's total uncertainty; before the fit it does not contain
+        the free ``ttbar_norm``.
+
+    Raises
+    ------
+    ValueError
+        The model has no such region.
+    """
+    config = prediction.model.config
+    channel = config.channels.index(region)
+    # pyhf sorts samples by name; the histograms' order is by size.
+    yields = {
+        process: np.asarray(
+            prediction.model_yields[channel][config.samples.index(process)]
+        )
+        for process in PROCESSES
+    }
+    return _stacked(
+        data[region],
+        yields,
+        np.asarray(prediction.total_stdev_model_bins[channel][-1]),
+        region=region,
+        stage=prediction.label.capitalize(),
+        band="Uncertainty",
+        label=label,
+    )
+
+
+def _stacked(
+    data: hist.Hist[Any],
+    yields: dict[str, NDArray[np.float64]],
+    uncertainty: NDArray[np.float64],
+    *,
+    region: str,
+    stage: str,
+    band: str,
+    label: str,
+) -> Figure:
+    edges = data.axes["observable"].edges
+    observed = contents(data)
+    described = next(r for r in REGIONS if r.name == region)
+    with styled():
+        figure, main, ratio = ratio_figure(size=_SIZE)
+        total = add_stack(
+            main,
+            edges,
+            {PROCESS_LABELS[p]: yields[p] for p in reversed(PROCESSES)},
+            colours={PROCESS_LABELS[p]: c for p, c in PROCESS_COLOURS.items()},
+        )
+        add_band(main, edges, total, uncertainty, label=band)
+        add_points(main, edges, observed, np.sqrt(observed), label="Pseudo-data")
+        handles, names = main.get_legend_handles_labels()
+        # The points first, then the stack from its top to its bottom.
+        main.legend(handles[::-1], names[::-1])
+        add_label(main, label)
+        main.text(
+            0.04,
+            0.95,
+            f"{described.name}: {described.title}\n{stage}",
+            transform=main.transAxes,
+            va="top",
+            linespacing=1.5,
+        )
+        width = float(edges[1] - edges[0])
+        main.set_ylabel(f"Events / {width:g} GeV")
+        main.set_ylim(0, 1.5 * max(np.max(total + uncertainty), np.max(observed)))
+        main.set_xlim(edges[0], edges[-1])
+
+        predicted = np.where(total > 0, total, np.nan)
+        relative = uncertainty / predicted
+        add_band(ratio, edges, np.ones_like(total), np.nan_to_num(relative))
+        add_points(ratio, edges, observed / predicted, np.sqrt(observed) / predicted)
+        reach = np.nanmax(
+            np.concatenate([relative, np.abs(observed / predicted - 1), [0.12]])
+        )
+        reach = min(1.15 * reach, 0.98)
+        ratio.set_ylim(1 - reach, 1 + reach)
+        ratio.set_ylabel("Data / pred.", loc="center")
+        ratio.set_xlabel(described.observable)
+    return figure
