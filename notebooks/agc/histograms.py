@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agc.samples import PROCESSES
 from agc.variations import VARIATIONS
@@ -38,7 +38,7 @@ REGIONS = (
 )
 
 
-def empty_histograms() -> dict[str, hist.Hist]:
+def empty_histograms() -> dict[str, hist.Hist[Any]]:
     """Return one empty histogram for each region.
 
     Returns

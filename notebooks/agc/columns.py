@@ -1,0 +1,192 @@
+"""The columns that the ttbar analysis reads, as flat arrays with offsets."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import uproot
+
+from agc.errors import MissingBranchError, UnreadableFileError
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+__all__ = [
+    "BRANCHES",
+    "READ_ERRORS",
+    "Electrons",
+    "Events",
+    "FloatArray",
+    "IntArray",
+    "Jets",
+    "Muons",
+    "missing_branches",
+    "read_columns",
+]
+
+FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+#: What reading a damaged file, or a file on a failing server, has been seen to raise.
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    uproot.deserialization.DeserializationError,
+    uproot.exceptions.KeyInFileError,
+)
+
+#: Every branch that is read and the type it is converted to (NanoAOD's own).
+BRANCHES: dict[str, npt.DTypeLike] = {
+    "Electron_pt": np.float32,
+    "Electron_eta": np.float32,
+    "Electron_cutBased": np.int32,
+    "Electron_sip3d": np.float32,
+    "Muon_pt": np.float32,
+    "Muon_eta": np.float32,
+    "Muon_tightId": np.bool_,
+    "Muon_sip3d": np.float32,
+    "Muon_pfRelIso04_all": np.float32,
+    "Jet_pt": np.float32,
+    "Jet_eta": np.float32,
+    "Jet_phi": np.float32,
+    "Jet_mass": np.float32,
+    "Jet_btagCSVV2": np.float32,
+    "Jet_jetId": np.int32,
+    "run": np.uint32,
+    "luminosityBlock": np.uint32,
+    "event": np.uint64,
+}
+
+
+class Electrons(NamedTuple):
+    """Electrons of a chunk; object ``i`` of event ``e`` is at ``offsets[e] + i``."""
+
+    offsets: IntArray
+    """Shape (events + 1,)."""
+    pt: FloatArray
+    """In GeV; this and the others have shape (electrons,)."""
+    eta: FloatArray
+    cut_based: IntArray
+    sip3d: FloatArray
+
+
+class Muons(NamedTuple):
+    """Muons of a chunk, as `Electrons`."""
+
+    offsets: IntArray
+    pt: FloatArray
+    eta: FloatArray
+    tight_id: BoolArray
+    sip3d: FloatArray
+    isolation: FloatArray
+
+
+class Jets(NamedTuple):
+    """Jets of a chunk, as `Electrons`; pt and mass in GeV, phi in radians."""
+
+    offsets: IntArray
+    pt: FloatArray
+    eta: FloatArray
+    phi: FloatArray
+    mass: FloatArray
+    btag: FloatArray
+    jet_id: IntArray
+
+
+class Events(NamedTuple):
+    """All columns of a chunk of events."""
+
+    electrons: Electrons
+    muons: Muons
+    jets: Jets
+    run: IntArray
+    """Shape (events,), as the next two."""
+    luminosity_block: IntArray
+    event: IntArray
+
+
+def missing_branches(available: set[str]) -> list[str]:
+    """Return the branches that the analysis reads and a tree does not have."""
+    return [name for name in BRANCHES if name not in available]
+
+
+def read_columns(events: ak.Array, *, file: str = "the events") -> Events:
+    """Read what the analysis needs of a chunk of events.
+
+    Parameters
+    ----------
+    events
+        Record array with a field for each branch, as coffea's ``BaseSchema`` makes
+        it (lazily: only the branches named in `BRANCHES` are read).
+    file
+        Where the events come from, for error messages.
+
+    Returns
+    -------
+    Events
+        Flat, read-only arrays in NanoAOD's types.
+
+    Raises
+    ------
+    MissingBranchError
+        A branch is not there; the message names it.
+    UnreadableFileError
+        A branch cannot be read, or its lists do not match those of its collection.
+    """
+    missing = missing_branches(set(events.fields))
+    if missing:
+        raise MissingBranchError(file, f"no branch {', '.join(missing)}")
+    columns: dict[str, Any] = {}
+    offsets: dict[str, IntArray] = {}
+    for name, dtype in BRANCHES.items():
+        try:
+            starts, values = _flat(events[name])
+        except READ_ERRORS as error:
+            cause = f"branch {name} cannot be read ({type(error).__name__}: {error})"
+            raise UnreadableFileError(file, cause) from error
+        columns[name] = _frozen(values, dtype)
+        collection = name.split("_")[0]
+        if starts is None:
+            continue
+        if not np.array_equal(offsets.setdefault(collection, starts), starts):
+            cause = f"branch {name} has other list lengths than its collection"
+            raise UnreadableFileError(file, cause)
+    by_collection = {
+        collection: [columns[name] for name in BRANCHES if name.startswith(collection)]
+        for collection in ("Electron_", "Muon_", "Jet_")
+    }
+    return Events(
+        Electrons(_frozen(offsets["Electron"], np.int64), *by_collection["Electron_"]),
+        Muons(_frozen(offsets["Muon"], np.int64), *by_collection["Muon_"]),
+        Jets(_frozen(offsets["Jet"], np.int64), *by_collection["Jet_"]),
+        columns["run"],
+        columns["luminosityBlock"],
+        columns["event"],
+    )
+
+
+def _flat(column: ak.Array) -> tuple[IntArray | None, npt.NDArray[Any]]:
+    """Return list offsets starting at 0 (None for one value per event) and values."""
+    import awkward as ak
+
+    layout = ak.to_packed(column).layout
+    if layout.is_list:
+        return np.asarray(layout.offsets.data), ak.to_numpy(layout.content)
+    return None, ak.to_numpy(layout)
+
+
+def _frozen(values: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return a contiguous read-only view or copy: one array type for the compiler."""
+    array = np.ascontiguousarray(values, dtype=dtype).view()
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,61 @@
+"""What can be wrong with the inputs of an analysis, each as its own error."""
+
+from __future__ import annotations
+
+__all__ = [
+    "AnalysisError",
+    "CatalogError",
+    "InputFileError",
+    "MissingBranchError",
+    "MissingTreeError",
+    "UnknownProcessError",
+    "UnreadableFileError",
+]
+
+
+class AnalysisError(Exception):
+    """Anything that the analysis code reports about its inputs."""
+
+
+class CatalogError(AnalysisError):
+    """The catalog of the AGC's inputs cannot be had, or is not the one expected."""
+
+
+class UnknownProcessError(AnalysisError):
+    """A fileset names a process or a variation that the task does not have."""
+
+
+class InputFileError(AnalysisError):
+    """One input file cannot be used.
+
+    Parameters
+    ----------
+    file
+        The file's path or URL.
+    cause
+        What is wrong with it, in one sentence.
+    """
+
+    def __init__(self, file: str, cause: str) -> None:
+        super().__init__(file, cause)
+        self.file = file
+        self.cause = cause
+
+    def __str__(self) -> str:
+        """Return what is wrong, where, and what can be done."""
+        return (
+            f"{self.file}: {self.cause}. Mend or remove the file, or go on without "
+            'such files with on_bad_file="skip".'
+        )
+
+
+class UnreadableFileError(InputFileError):
+    """The file is missing, truncated, no ROOT file, or its server failed."""
+
+
+class MissingTreeError(InputFileError):
+    """The file has no tree (or RNTuple) of the name wanted."""
+
+
+class MissingBranchError(InputFileError):
+    """The tree lacks a branch that the analysis reads."""

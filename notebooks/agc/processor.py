@@ -1,0 +1,160 @@
+"""The ttbar analysis as an ordinary coffea processor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from coffea.processor import ProcessorABC
+
+from agc.columns import read_columns
+from agc.errors import InputFileError, UnknownProcessError
+from agc.histograms import REGIONS, empty_histograms
+from agc.kernel import FILLED_VARIATIONS, fill_sums
+from agc.variations import NOMINAL, SCALE_VAR, variations_of
+
+if TYPE_CHECKING:
+    import awkward as ak
+    import hist
+
+__all__ = ["OnBadFile", "TtbarProcessor", "process_and_variation"]
+
+#: What to do with a file that cannot be used: stop, or go on without it.
+OnBadFile: TypeAlias = Literal["raise", "skip"]
+
+#: Weight variations that are one constant factor: label -> factor.
+_CONSTANT_WEIGHTS = {"scale_var_up": 1 + SCALE_VAR, "scale_var_down": 1 - SCALE_VAR}
+
+
+class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
+    """Select events and fill both regions' histograms with every variation.
+
+    Runs on any coffea executor; use ``schema=BaseSchema``, which builds no
+    cross-references between collections. A dataset's metadata names its ``process``
+    and ``variation`` (see `agc.filesets`).
+
+    Parameters
+    ----------
+    on_bad_file
+        ``"raise"``: the first unusable file stops the run with its error. ``"skip"``:
+        go on; such files are listed in the output's ``"bad_files"`` and nothing of
+        them is in the histograms, not even what could be read.
+    resolution
+        Jet-pt factors for ``pt_res_up`` instead of the counter-based random numbers,
+        keyed by file and starting at its first entry: for comparing with a reference
+        that draws its own.
+
+    Notes
+    -----
+    The output of a run is a dictionary: ``"histograms"``, one `hist.Hist` for each
+    region, in events (not yet weighted with cross-sections: `agc.runs.normalised`);
+    ``"events"``, processed events by dataset and file; ``"bad_files"``, reasons by
+    file.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_bad_file: OnBadFile = "raise",
+        resolution: dict[str, np.ndarray] | None = None,
+    ) -> None:
+        self.on_bad_file = on_bad_file
+        self.resolution = resolution or {}
+
+    def process(self, events: ak.Array) -> dict[str, Any]:
+        """Return one chunk's tally, keyed by dataset and file.
+
+        Raises
+        ------
+        UnknownProcessError
+            The dataset's process or variation is not one of the task's.
+        InputFileError
+            The file cannot be used and ``on_bad_file`` is ``"raise"``.
+        """
+        metadata = events.metadata
+        dataset, file = metadata["dataset"], metadata["filename"]
+        sample = process_and_variation(dataset, metadata)
+        tally: dict[str, Any] = {
+            "sample": {sample},
+            "events": len(events),
+            "sums": 0.0,
+            "errors": set(),
+        }
+        try:
+            columns = read_columns(events, file=file)
+        except InputFileError as error:
+            if self.on_bad_file == "raise":
+                raise
+            tally["errors"] = {error.cause}
+        else:
+            factors = self.resolution.get(file)
+            if factors is None:
+                factors = np.empty(0)
+            elif metadata["entrystart"] != 0:
+                msg = "injected resolution factors need whole files as chunks"
+                raise ValueError(msg)
+            nominal_only = sample[1] != NOMINAL
+            tally["sums"] = fill_sums(columns, np.asarray(factors, float), nominal_only)
+        return {"files": {dataset: {file: tally}}}
+
+    def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
+        """Turn the files' tallies into histograms; see the class for the keys."""
+        histograms = empty_histograms()
+        events: dict[str, dict[str, int]] = {}
+        bad_files: dict[str, str] = {}
+        for dataset, files in sorted(accumulator.get("files", {}).items()):
+            events[dataset] = {}
+            for file, tally in sorted(files.items()):
+                if tally["errors"]:
+                    bad_files[file] = "; ".join(sorted(tally["errors"]))
+                    continue
+                events[dataset][file] = tally["events"]
+                ((process, variation),) = tally["sample"]
+                _add_sums(histograms, process, variation, tally["sums"])
+        return {"histograms": histograms, "events": events, "bad_files": bad_files}
+
+
+def process_and_variation(dataset: str, metadata: dict[str, Any]) -> tuple[str, str]:
+    """Return what a dataset's metadata says it is.
+
+    Raises
+    ------
+    UnknownProcessError
+        It does not say, or names a process or variation that the task does not have.
+    """
+    try:
+        process, variation = metadata["process"], metadata["variation"]
+        variations_of(process, variation)
+    except KeyError as error:
+        msg = f"dataset {dataset!r} has no {error.args[0]!r} in its metadata"
+        raise UnknownProcessError(msg) from error
+    except ValueError as error:
+        msg = f"dataset {dataset!r}: {error}"
+        raise UnknownProcessError(msg) from error
+    return process, variation
+
+
+def _add_sums(
+    histograms: dict[str, hist.Hist[Any]],
+    process: str,
+    variation: str,
+    sums: np.ndarray,
+) -> None:
+    """Add one file's sums to the histograms' cells of its process."""
+    for i, region in enumerate(REGIONS):
+        for label in variations_of(process, variation):
+            if variation != NOMINAL:
+                content, factor = sums[i, 0], 1.0
+            elif label in _CONSTANT_WEIGHTS:
+                content, factor = sums[i, 0], _CONSTANT_WEIGHTS[label]
+            else:
+                content, factor = sums[i, FILLED_VARIATIONS.index(label)], 1.0
+            histogram = histograms[region.name]
+            cell = (
+                slice(None),
+                histogram.axes["process"].index(process),
+                histogram.axes["variation"].index(label),
+            )
+            view: Any = histogram.view(flow=True)
+            view["value"][cell] += content[:, 0] * factor
+            view["variance"][cell] += content[:, 1] * factor**2

@@ -1,0 +1,144 @@
+"""The ttbar task's selection: one compiled function for each concept.
+
+Every constant stands here once. Energies and momenta are in GeV.
+
+Notes
+-----
+Cuts are those of the AGC reference implementation
+(iris-hep/analysis-grand-challenge c37bf59): no trigger, no missing-energy cut, no
+lepton-jet cleaning. A comparison with NaN is false, so an object with a NaN in a
+quantity that is cut on is not selected.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    from agc.columns import FloatArray
+
+__all__ = [
+    "BTAG_THRESHOLD",
+    "MIN_JETS",
+    "is_btagged",
+    "is_selected_electron",
+    "is_selected_muon",
+    "jet_passes_identification",
+    "passes_jet_pt",
+    "trijet_mass",
+]
+
+LEPTON_PT_MIN = 30.0
+LEPTON_ETA_MAX = 2.1
+LEPTON_SIP3D_MAX = 4.0
+#: NanoAOD's cut-based identification: 4 is the tight working point.
+ELECTRON_TIGHT = 4
+MUON_ISOLATION_MAX = 0.15
+
+JET_PT_MIN = 30.0
+JET_ETA_MAX = 2.4
+#: Bit 2 of NanoAOD's ``jetId``: tight identification with lepton veto. The values
+#: seen in the inputs are 0, 2 (tight) and 6 (tight, and with the veto too).
+JET_ID_TIGHT_LEPTON_VETO = 1 << 2
+
+BTAG_THRESHOLD = 0.5
+MIN_JETS = 4
+
+
+@numba.njit(cache=True, nogil=True)
+def is_selected_electron(pt: float, eta: float, cut_based: int, sip3d: float) -> bool:
+    """Tell whether an electron counts as the event's lepton."""
+    return (
+        pt > LEPTON_PT_MIN
+        and abs(eta) < LEPTON_ETA_MAX
+        and cut_based == ELECTRON_TIGHT
+        and sip3d < LEPTON_SIP3D_MAX
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def is_selected_muon(
+    pt: float,
+    eta: float,
+    tight_id: bool,  # noqa: FBT001 - a column's value, not an option
+    sip3d: float,
+    isolation: float,
+) -> bool:
+    """Tell whether a muon counts as the event's lepton."""
+    return (
+        pt > LEPTON_PT_MIN
+        and abs(eta) < LEPTON_ETA_MAX
+        and tight_id
+        and sip3d < LEPTON_SIP3D_MAX
+        and isolation < MUON_ISOLATION_MAX
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def jet_passes_identification(eta: float, jet_id: int) -> bool:
+    """Tell whether a jet passes the cuts that no pt variation changes."""
+    return abs(eta) < JET_ETA_MAX and (jet_id & JET_ID_TIGHT_LEPTON_VETO) != 0
+
+
+@numba.njit(cache=True, nogil=True)
+def passes_jet_pt(pt: float) -> bool:
+    """Tell whether a jet's pt, after a variation, passes the cut."""
+    return pt > JET_PT_MIN
+
+
+@numba.njit(cache=True, nogil=True)
+def is_btagged(discriminant: float) -> bool:
+    """Tell whether a jet counts as b-tagged."""
+    return discriminant > BTAG_THRESHOLD
+
+
+@numba.njit(cache=True, nogil=True)
+def trijet_mass(
+    pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatArray, btag: FloatArray
+) -> float:
+    """Return the mass of the b-tagged three-jet system with the largest pt.
+
+    Parameters
+    ----------
+    pt, eta, phi, mass, btag
+        Of the event's selected jets, in the file's order; shape (jets,).
+
+    Returns
+    -------
+    float
+        The invariant mass in GeV of that combination of three jets, at least one of
+        them b-tagged, whose vector sum has the largest pt. Of equal ones the first in
+        lexicographic order wins. Negative where the squared mass is (space-like by
+        rounding), NaN where no combination has a b-tag.
+    """
+    n = len(pt)
+    px, py, pz, energy = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    tagged = np.empty(n, dtype=np.bool_)
+    for i in range(n):
+        tagged[i] = is_btagged(btag[i])
+        px[i] = pt[i] * math.cos(phi[i])
+        py[i] = pt[i] * math.sin(phi[i])
+        pz[i] = pt[i] * math.sinh(eta[i])
+        energy[i] = math.sqrt(px[i] ** 2 + py[i] ** 2 + pz[i] ** 2 + mass[i] ** 2)
+    best_pt2, best = -1.0, (0, 0, 0)
+    for i in range(n - 2):
+        for j in range(i + 1, n - 1):
+            for k in range(j + 1, n):
+                if not (tagged[i] or tagged[j] or tagged[k]):
+                    continue
+                pt2 = (px[i] + px[j] + px[k]) ** 2 + (py[i] + py[j] + py[k]) ** 2
+                if pt2 > best_pt2:
+                    best_pt2, best = pt2, (i, j, k)
+    if best_pt2 < 0.0:
+        return math.nan
+    i, j, k = best
+    mass2 = (
+        (energy[i] + energy[j] + energy[k]) ** 2
+        - best_pt2
+        - (pz[i] + pz[j] + pz[k]) ** 2
+    )
+    return math.copysign(math.sqrt(abs(mass2)), mass2)

@@ -1,0 +1,203 @@
+"""Unusable inputs: each a clear error, and the other files' results are kept."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+from agc.columns import BRANCHES
+from agc.errors import (
+    AnalysisError,
+    InputFileError,
+    MissingBranchError,
+    MissingTreeError,
+    UnknownProcessError,
+    UnreadableFileError,
+)
+from agc.runs import run_ttbar
+from coffea.processor import FuturesExecutor, IterativeExecutor
+from support.nanoaod import fileset_of, random_events, write_file
+
+QUIET = IterativeExecutor(status=False)
+DATASET = "ttbar__nominal"
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> str:
+    return write_file(tmp_path / "good.root", random_events(60))
+
+
+def missing(folder: Path) -> str:
+    return str(folder / "nowhere.root")
+
+
+def no_root_file(folder: Path) -> str:
+    (folder / "text.root").write_text("this is not a ROOT file\n" * 50)
+    return str(folder / "text.root")
+
+
+def empty_file(folder: Path) -> str:
+    (folder / "zero.root").touch()
+    return str(folder / "zero.root")
+
+
+def truncated(folder: Path) -> str:
+    path = Path(write_file(folder / "truncated.root", random_events(400)))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return str(path)
+
+
+def damaged(folder: Path) -> str:
+    """Make a file that opens, but whose last jet branch cannot be decompressed."""
+    path = Path(write_file(folder / "damaged.root", random_events(400)))
+    with uproot.open(path) as file:
+        branch = file["Events"]["Jet_jetId"]
+        seek = branch.member("fBasketSeek")[0]
+        length = branch.member("fBasketBytes")[0]
+    content = bytearray(path.read_bytes())
+    content[seek + length // 2 : seek + length] = bytes(length - length // 2)
+    path.write_bytes(content)
+    return str(path)
+
+
+def no_tree(folder: Path) -> str:
+    return write_file(folder / "trees.root", random_events(5), tree="Runs")
+
+
+def no_branch(folder: Path) -> str:
+    path = folder / "branches.root"
+    events = random_events(5)
+    events["Jet"] = events.Jet[[f for f in events.Jet.fields if f != "btagCSVV2"]]
+    return write_file(path, events)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (missing, UnreadableFileError, "no such file"),
+        (no_root_file, UnreadableFileError, "cannot be opened"),
+        (empty_file, UnreadableFileError, "cannot be opened"),
+        (truncated, UnreadableFileError, "cannot be"),
+        (damaged, UnreadableFileError, "Jet_jetId"),
+        (no_tree, MissingTreeError, "no tree 'Events' in it, but Runs"),
+        (no_branch, MissingBranchError, "no branch Jet_btagCSVV2"),
+    ],
+)
+@pytest.mark.parametrize("where", ["here", "processes"])
+def test_an_unusable_file_is_named_with_its_cause(
+    make: Any, error: type[InputFileError], says: str, where: str, tmp_path: Path
+) -> None:
+    path = make(tmp_path)
+    executor = QUIET if where == "here" else FuturesExecutor(workers=1, status=False)
+    with pytest.raises(error) as caught:
+        run_ttbar(fileset_of({DATASET: [path]}), executor)
+    assert caught.value.file == path
+    assert path in str(caught.value)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [missing, no_root_file, empty_file, truncated, damaged, no_tree, no_branch],
+)
+def test_the_other_files_results_are_kept_on_request(
+    make: Any, good: str, tmp_path: Path
+) -> None:
+    bad = make(tmp_path)
+    alone = run_ttbar(fileset_of({DATASET: [good]}), QUIET)
+    both = run_ttbar(
+        fileset_of({DATASET: [good, bad]}), QUIET, chunksize=17, on_bad_file="skip"
+    )
+    assert list(both.bad_files) == [bad]
+    assert both.bad_files[bad]
+    # normalised to the good file's events only
+    for region, histogram in alone.histograms.items():
+        assert both.histograms[region] == histogram
+    assert alone.counts["4j2b"].sum().value > 0
+
+
+def test_nothing_of_a_half_readable_file_is_used(tmp_path: Path, good: str) -> None:
+    """The first entries of the damaged file can be read; they must not count."""
+    path = tmp_path / "two_baskets.root"
+    events = random_events(400)
+    columns = {name: events[name] for name in events.fields}
+    with uproot.recreate(path) as file:
+        file.mktree("Events", {name: column.type for name, column in columns.items()})
+        for half in (slice(0, 200), slice(200, 400)):
+            file["Events"].extend({n: column[half] for n, column in columns.items()})
+    with uproot.open(path) as file:
+        branch = file["Events"]["Jet_pt"]
+        seek, length = (branch.member(f"fBasket{m}")[1] for m in ("Seek", "Bytes"))
+    content = bytearray(path.read_bytes())
+    content[seek + length // 2 : seek + length] = bytes(length - length // 2)
+    path.write_bytes(content)
+    fileset = fileset_of({DATASET: [good, str(path)]})
+    result = run_ttbar(fileset, QUIET, chunksize=50, on_bad_file="skip")
+    alone = run_ttbar(fileset_of({DATASET: [good]}), QUIET)
+    assert list(result.bad_files) == [str(path)]
+    assert result.counts["4j2b"] == alone.counts["4j2b"]
+    assert result.metrics.events == 60
+
+
+def test_a_run_without_any_usable_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(AnalysisError, match="none of the 1 input files"):
+        run_ttbar(fileset_of({DATASET: [missing(tmp_path)]}), QUIET, on_bad_file="skip")
+
+
+def test_an_empty_tree_adds_nothing_and_is_no_error(tmp_path: Path, good: str) -> None:
+    empty = write_file(tmp_path / "empty.root", random_events(3)[:0])
+    result = run_ttbar(fileset_of({DATASET: [good, empty]}), QUIET)
+    alone = run_ttbar(fileset_of({DATASET: [good]}), QUIET)
+    assert result.counts["4j2b"] == alone.counts["4j2b"]
+    assert result.bad_files == {}
+    only = run_ttbar(fileset_of({DATASET: [empty]}), QUIET)
+    assert only.metrics.events == 0
+    assert only.histograms["4j2b"].sum(flow=True).value == 0
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({"process": "higgs", "variation": "nominal"}, "unknown process 'higgs'"),
+        ({"process": "wjets", "variation": "ME_var"}, "'wjets' with variation"),
+        ({"process": "wjets"}, "no 'variation' in its metadata"),
+    ],
+)
+def test_an_unknown_process_is_refused(
+    metadata: dict[str, str], says: str, good: str
+) -> None:
+    fileset = fileset_of({DATASET: [good]})
+    fileset[DATASET]["metadata"] = metadata
+    with pytest.raises(UnknownProcessError, match=says):
+        run_ttbar(fileset, QUIET)
+
+
+def test_branches_of_other_lengths_are_refused(tmp_path: Path) -> None:
+    """A jagged branch that does not belong to its collection must not shift jets."""
+    path = tmp_path / "mixed.root"
+    events = random_events(5)
+    other = ak.Array([[1.0]] * 5)
+    columns: dict[str, Any] = {}
+    for name in BRANCHES:
+        collection, _, field = name.partition("_")
+        columns[name] = events[collection][field] if field else events[name]
+    columns["Jet_mass"] = ak.values_astype(other, np.float32)
+    with uproot.recreate(path) as file:
+        file.mktree("Events", {n: ak.type(c) for n, c in columns.items()})
+        file["Events"].extend(columns)
+    with pytest.raises(UnreadableFileError, match="Jet_mass has other list lengths"):
+        run_ttbar(fileset_of({DATASET: [str(path)]}), QUIET)
+
+
+def test_errors_survive_the_way_back_from_a_worker() -> None:
+    error = MissingBranchError("file.root", "no branch Jet_pt")
+    back = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert type(back) is MissingBranchError
+    assert (back.file, back.cause) == (error.file, error.cause)
+    assert str(back) == str(error)

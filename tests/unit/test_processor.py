@@ -1,0 +1,286 @@
+"""The processor against the oracle, and its independence of how it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import awkward as ak
+import numpy as np
+import pytest
+from agc.columns import read_columns
+from agc.filesets import standin_fileset
+from agc.histograms import REGIONS
+from agc.kernel import fill_sums
+from agc.processor import TtbarProcessor
+from agc.runs import run_ttbar
+from agc.samples import SAMPLES
+from agc.variations import variations_of
+from coffea.nanoevents import BaseSchema
+from coffea.processor import FuturesExecutor, IterativeExecutor, Runner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.nanoaod import (
+    COLLECTIONS,
+    events_from,
+    fileset_of,
+    random_events,
+    read_file,
+    write_file,
+)
+from support.oracle import oracle_counts
+
+if TYPE_CHECKING:
+    import hist
+
+QUIET = IterativeExecutor(status=False)
+
+
+def assert_equal(
+    ours: dict[str, hist.Hist[Any]], oracle: dict[str, hist.Hist[Any]]
+) -> None:
+    """Compare every bin, flow included; weights are rounded to 2**-24 in ours."""
+    for region in REGIONS:
+        got, expected = (h[region.name].view(flow=True) for h in (ours, oracle))
+        for field in ("value", "variance"):
+            np.testing.assert_allclose(
+                got[field], expected[field], rtol=1e-6, atol=1e-6, err_msg=region.name
+            )
+        # what has no event weight is an integer and must be exact
+        unweighted = got["value"] == np.round(got["value"])
+        np.testing.assert_array_equal(
+            got["value"][unweighted], expected["value"][unweighted]
+        )
+
+
+def assert_identical(
+    one: dict[str, hist.Hist[Any]], other: dict[str, hist.Hist[Any]]
+) -> None:
+    for region in REGIONS:
+        assert one[region.name] == other[region.name]
+
+
+def counts_of(events: ak.Array, process: str, variation: str) -> dict[str, Any]:
+    """Run the processor's own steps on events in memory."""
+    flat = ak.zip(
+        {
+            f"{collection}_{field}": events[collection][field]
+            for collection in COLLECTIONS
+            for field in events[collection].fields
+        }
+        | {name: events[name] for name in ("run", "luminosityBlock", "event")},
+        depth_limit=1,
+    )
+    sums = fill_sums(read_columns(flat), np.empty(0), variation != "nominal")
+    tally = {
+        "sample": {(process, variation)},
+        "events": len(events),
+        "sums": sums,
+        "errors": set(),
+    }
+    output = TtbarProcessor().postprocess({"files": {"d": {"f": tally}}})
+    return output["histograms"]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_the_processor_equals_the_oracle_on_the_shipped_sample(sample: Any) -> None:
+    fileset = {sample.name: standin_fileset()[sample.name]}
+    (path,) = fileset[sample.name]["files"]
+    events = read_file(path)
+    ours = run_ttbar(fileset, QUIET).counts
+    oracle = oracle_counts(events, sample.process, sample.variation)
+    assert_equal(ours, oracle)
+    assert sum(h.sum().value for h in ours.values()) > 0
+
+
+def awkward_floats() -> st.SearchStrategy[float]:
+    return st.one_of(
+        st.floats(20, 600, width=32),
+        st.sampled_from([30.0, 30.000002, 29.999998, 31.0, -40.0, 0.0, float("nan")]),
+    )
+
+
+def jets() -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "pt": awkward_floats(),
+            "eta": st.floats(-3, 3, width=32),
+            "phi": st.floats(-3.125, 3.125, width=32),
+            "mass": st.floats(0, 60, width=32),
+            "btagCSVV2": st.sampled_from([0.0, 0.5, 0.5000001, 0.8, 0.8, 1.0, -10.0]),
+            "jetId": st.sampled_from([0, 2, 6, 6, 6, 6]),
+        }
+    )
+
+
+def leptons(extra: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "pt": st.sampled_from([29.0, 30.0, 35.0, 80.0, float("nan"), -50.0]),
+            "eta": st.floats(-2.5, 2.5, width=32),
+            "sip3d": st.sampled_from([0.5, 3.9, 4.0, 7.0]),
+            **extra,
+        }
+    )
+
+
+GOOD_MUON = {
+    "pt": 40.0,
+    "eta": 0.3,
+    "sip3d": 0.5,
+    "tightId": True,
+    "pfRelIso04_all": 0.01,
+}
+
+EVENTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "run": st.integers(0, 2**32 - 1),
+            "luminosityBlock": st.integers(0, 2**32 - 1),
+            "event": st.integers(0, 2**64 - 1),
+            "Electron": st.one_of(
+                st.just([]),
+                st.lists(leptons({"cutBased": st.sampled_from([2, 4])}), max_size=2),
+            ),
+            "Muon": st.one_of(
+                st.just([GOOD_MUON]),
+                st.lists(
+                    leptons(
+                        {
+                            "tightId": st.booleans(),
+                            "pfRelIso04_all": st.sampled_from([0.01, 0.14, 0.15, 0.5]),
+                        }
+                    ),
+                    max_size=2,
+                ),
+            ),
+            # none, one, or many jets
+            "Jet": st.one_of(
+                st.lists(jets(), max_size=1),
+                st.lists(jets(), min_size=4, max_size=8),
+                st.lists(jets(), min_size=20, max_size=20),
+            ),
+        }
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(EVENTS, st.sampled_from(SAMPLES))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_processor_equals_the_oracle_on_any_events(rows: Any, sample: Any) -> None:
+    events = events_from(rows)
+    assert_equal(
+        counts_of(events, sample.process, sample.variation),
+        oracle_counts(events, sample.process, sample.variation),
+    )
+
+
+def test_the_processor_equals_the_oracle_on_crowded_events() -> None:
+    events = random_events(300, max_jets=30)
+    ours = counts_of(events, "wjets", "nominal")
+    assert_equal(ours, oracle_counts(events, "wjets"))
+    assert ours["4j2b"].sum().value > 100
+
+
+@pytest.fixture(scope="module")
+def small_fileset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("nanoaod")
+    events = random_events(120)
+    files = [
+        write_file(folder / f"part{i}.root", events[40 * i : 40 * (i + 1)])
+        for i in range(3)
+    ]
+    return fileset_of({"ttbar__nominal": files, "wjets__nominal": files[:1]})
+
+
+@pytest.fixture(scope="module")
+def reference(small_fileset: dict[str, Any]) -> Any:
+    result = run_ttbar(small_fileset, QUIET)
+    assert result.counts["4j2b"].sum().value > 0
+    return result
+
+
+@pytest.mark.parametrize("chunksize", [1, 7, 1000])
+def test_the_result_does_not_depend_on_the_chunk_size(
+    chunksize: int, small_fileset: dict[str, Any], reference: Any
+) -> None:
+    result = run_ttbar(small_fileset, QUIET, chunksize=chunksize)
+    assert_identical(result.histograms, reference.histograms)
+
+
+def test_the_result_does_not_depend_on_the_order_of_files(
+    small_fileset: dict[str, Any], reference: Any
+) -> None:
+    backwards = {
+        name: {**dataset, "files": dict(reversed(dataset["files"].items()))}
+        for name, dataset in reversed(small_fileset.items())
+    }
+    assert_identical(
+        run_ttbar(backwards, QUIET, chunksize=7).histograms, reference.histograms
+    )
+
+
+def test_the_result_does_not_depend_on_processes(
+    small_fileset: dict[str, Any], reference: Any
+) -> None:
+    executor = FuturesExecutor(workers=2, status=False)
+    result = run_ttbar(small_fileset, executor, chunksize=7)
+    assert_identical(result.histograms, reference.histograms)
+
+
+def test_injected_resolution_factors_are_used(tmp_path: Path) -> None:
+    events = random_events(200)
+    path = write_file(tmp_path / "events.root", events)
+    rng = np.random.default_rng(7)
+    factors = rng.normal(1, 0.05, ak.sum(ak.num(events.Jet)))
+    runner = Runner(QUIET, schema=BaseSchema, metadata_cache={})
+    output = runner(
+        fileset_of({"ttbar__nominal": [path]}),
+        TtbarProcessor(resolution={path: factors}),
+    )
+    injected = ak.unflatten(factors, ak.num(events.Jet))
+    oracle = oracle_counts(read_file(path), "ttbar", resolution=injected)
+    assert_equal(output["histograms"], oracle)
+
+
+def test_the_weight_variations_keep_their_identities(reference: Any) -> None:
+    for histogram in reference.counts.values():
+        w_jets = histogram[{"process": "wjets"}]
+        nominal = w_jets[{"variation": "nominal"}].values(flow=True)
+        for i in range(4):
+            up = w_jets[{"variation": f"btag_var_{i}_up"}].values(flow=True)
+            down = w_jets[{"variation": f"btag_var_{i}_down"}].values(flow=True)
+            np.testing.assert_array_equal(up + down, 2 * nominal)
+        scaled = w_jets[{"variation": "scale_var_up"}].values(flow=True)
+        np.testing.assert_array_equal(scaled, 1.025 * nominal)
+
+
+def test_a_process_fills_only_its_own_variations(reference: Any) -> None:
+    histogram = reference.counts["4j2b"]
+    for process in histogram.axes["process"]:
+        filled = {
+            label
+            for label in histogram.axes["variation"]
+            if histogram[{"process": process, "variation": label}].sum().value > 0
+        }
+        used = process in ("ttbar", "wjets")
+        assert filled == (set(variations_of(process)) if used else set())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nanoAOD_2015_CMS_Open_Data_ttbar.root",
+        "cmsopendata2015_ttbar_19980_NANOAOD_RNTupleImporter_rntuple_v1-0-0-1.root",
+    ],
+)
+def test_real_files_run_through_and_give_empty_histograms(
+    name: str, shared_data: Path
+) -> None:
+    path = str(shared_data / "cms-open-data-2015" / name)
+    result = run_ttbar(fileset_of({"wjets__nominal": [path]}), QUIET)
+    assert result.metrics.events == (10 if "RNTuple" in name else 200)
+    for histogram in result.histograms.values():
+        assert histogram.sum(flow=True).value == 0
