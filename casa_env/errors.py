@@ -76,7 +76,7 @@ class SettingsError(CasaEnvError):
     """A setting is unknown, has the wrong type, or its file cannot be read."""
 
 
-class PathsError(CasaEnvError):
+class PathsError(CasaEnvError, OSError):
     """No place was found where caches and state can be written."""
 
 

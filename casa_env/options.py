@@ -77,7 +77,7 @@ class Settings:
         default="local",
         metadata=_says(
             values.text,
-            "The kind of site; detected: local, binder or facility",
+            "The kind of site; detected where it is not set",
             choices=SITES,
         ),
     )
