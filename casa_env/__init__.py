@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+#: For type checkers; the name from `typing` would cost most of the import's time.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from casa_env.clusters import dask_client, dask_cluster
@@ -14,8 +16,7 @@ if TYPE_CHECKING:
     from casa_env.errors import CasaEnvError
     from casa_env.execution import Run, run_notebook
     from casa_env.identity import Environment, environment_id, environment_info
-    from casa_env.options import Settings, Source
-    from casa_env.settings import load_settings
+    from casa_env.settings import Settings, Source, load_settings
 
 __all__ = [
     "CasaEnvError",
@@ -39,8 +40,8 @@ _MODULES = {
     "Check": "doctor",
     "Environment": "identity",
     "Run": "execution",
-    "Settings": "options",
-    "Source": "options",
+    "Settings": "settings",
+    "Source": "settings",
     "Status": "doctor",
     "dask_client": "clusters",
     "dask_cluster": "clusters",

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from casa_env.errors import CasaEnvError
 from casa_env.network import host_and_port, tcp_problem
-from casa_env.options import Settings
-from casa_env.settings import load_settings
+from casa_env.settings import Settings, load_settings
 
 __all__ = ["Check", "Status", "run_checks"]
 

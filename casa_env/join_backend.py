@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from casa_env.errors import ClusterError, UnreachableError
 from casa_env.network import tcp_problem
-from casa_env.options import Settings
+from casa_env.settings import Settings
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster

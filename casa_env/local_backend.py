@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from casa_env.errors import ClusterError
-from casa_env.options import Settings
+from casa_env.settings import Settings
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster

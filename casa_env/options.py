@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
-from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,32 +12,13 @@ from casa_env.config_file import nearest
 from casa_env.errors import SettingsError
 from casa_env.sites import SITES
 
-__all__ = ["BACKENDS", "Settings", "Source", "declarations", "declared"]
+__all__ = ["BACKENDS", "Options", "declarations", "declared"]
 
 #: The names of the Dask back ends.
 BACKENDS: Final = (
     *("local", "join", "gateway"),
     *("slurm", "htcondor", "pbs", "lsf", "sge"),
 )
-
-
-class Source(IntEnum):
-    """Where a value came from; the larger number wins."""
-
-    DEFAULT = 0
-    """The default, as declared here."""
-    DETECTED = 1
-    """Follows from the site, or from another setting."""
-    SITE_FILE = 2
-    """The facility's file."""
-    USER_FILE = 3
-    """The user's file."""
-    ECOSYSTEM = 4
-    """A variable that other tools read too, such as ``MLFLOW_TRACKING_URI``."""
-    ENVIRONMENT = 5
-    """A variable ``CASA_ENV_*``."""
-    ARGUMENT = 6
-    """An argument of the function that was called."""
 
 
 def _says(
@@ -58,14 +38,9 @@ def _says(
     }
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Settings:
-    """What a site and a user chose; `load_settings` makes one.
-
-    On a laptop nothing needs to be set. Binder is recognised. At a facility the
-    administrator's file says what there is. ``casa-env show`` prints every setting
-    with its value and its source; ``casa-env show --template`` explains each.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The settings there are, with their defaults; `Settings` is what holds here."""
 
     profile: str = field(
         default="",
@@ -263,73 +238,10 @@ class Settings:
         ),
     )
 
-    _sources: Mapping[str, tuple[Source, str]] = field(
-        default_factory=dict, compare=False
-    )
-
-    def source(self, name: str) -> Source:
-        """Return where the value of a setting came from.
-
-        Parameters
-        ----------
-        name
-            The name of a setting.
-
-        Raises
-        ------
-        SettingsError
-            If there is no such setting.
-        """
-        declared(name)
-        return self._sources.get(name, (Source.DEFAULT, ""))[0]
-
-    def origin(self, name: str) -> str:
-        """Return where a value came from, for people: the variable or file and line.
-
-        Parameters
-        ----------
-        name
-            The name of a setting.
-
-        Raises
-        ------
-        SettingsError
-            If there is no such setting.
-        """
-        declared(name)
-        return self._sources.get(name, (Source.DEFAULT, "default"))[1]
-
-    def shown(self, name: str) -> str:
-        """Return the value of a setting for people: a secret is never shown.
-
-        Parameters
-        ----------
-        name
-            The name of a setting.
-
-        Raises
-        ------
-        SettingsError
-            If there is no such setting.
-        """
-        value = getattr(self, declared(name).name)
-        if declared(name).metadata["secret"] and value:
-            return "(set, not shown)"
-        return values.shown(value)
-
-    def __repr__(self) -> str:
-        """Return what differs from the defaults, without secrets."""
-        set_here = (
-            f"{name}={self.shown(name)}"
-            for name, option in declarations().items()
-            if getattr(self, name) != option.default
-        )
-        return f"Settings({', '.join(set_here)})"
-
 
 def declarations() -> dict[str, Field[Any]]:
     """Return every setting's declaration by name, in the order of this file."""
-    return {f.name: f for f in fields(Settings) if f.metadata}
+    return {f.name: f for f in fields(Options)}
 
 
 def declared(name: str, where: str = "") -> Field[Any]:

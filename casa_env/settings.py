@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
 
 from casa_env import values
 from casa_env.config_file import ConfigFile, nearest, read_config
 from casa_env.errors import SettingsError
-from casa_env.options import Settings, Source, declarations, declared
+from casa_env.options import Options, declarations, declared
 from casa_env.sites import detected_site, site_defaults
 
 __all__ = ["SITE_FILE", "Settings", "Source", "load_settings"]
@@ -25,6 +27,99 @@ SITE_FILE_VARIABLE: Final = "CASA_ENV_SITE_FILE"
 
 #: Longer values are cut in error messages.
 LONGEST_QUOTE: Final = 60
+
+
+class Source(IntEnum):
+    """Where a value came from; the larger number wins."""
+
+    DEFAULT = 0
+    """The default, as declared here."""
+    DETECTED = 1
+    """Follows from the site, or from another setting."""
+    SITE_FILE = 2
+    """The facility's file."""
+    USER_FILE = 3
+    """The user's file."""
+    ECOSYSTEM = 4
+    """A variable that other tools read too, such as ``MLFLOW_TRACKING_URI``."""
+    ENVIRONMENT = 5
+    """A variable ``CASA_ENV_*``."""
+    ARGUMENT = 6
+    """An argument of the function that was called."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings(Options):
+    """What a site and a user chose; `load_settings` makes one.
+
+    On a laptop nothing needs to be set. Binder is recognised. At a facility the
+    administrator's file says what there is. ``casa-env show`` prints every setting
+    with its value and its source; ``casa-env show --template`` explains each.
+    """
+
+    _sources: Mapping[str, tuple[Source, str]] = field(
+        default_factory=dict, compare=False
+    )
+
+    def source(self, name: str) -> Source:
+        """Return where the value of a setting came from.
+
+        Parameters
+        ----------
+        name
+            The name of a setting.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such setting.
+        """
+        declared(name)
+        return self._sources.get(name, (Source.DEFAULT, ""))[0]
+
+    def origin(self, name: str) -> str:
+        """Return where a value came from, for people: the variable or file and line.
+
+        Parameters
+        ----------
+        name
+            The name of a setting.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such setting.
+        """
+        declared(name)
+        return self._sources.get(name, (Source.DEFAULT, "default"))[1]
+
+    def shown(self, name: str) -> str:
+        """Return the value of a setting for people: a secret is never shown.
+
+        Parameters
+        ----------
+        name
+            The name of a setting.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such setting.
+        """
+        value = getattr(self, declared(name).name)
+        if declared(name).metadata["secret"] and value:
+            return "(set, not shown)"
+        return values.shown(value)
+
+    def __repr__(self) -> str:
+        """Return what differs from the defaults, without secrets."""
+        set_here = (
+            f"{name}={self.shown(name)}"
+            for name, option in declarations().items()
+            if getattr(self, name) != option.default
+        )
+        return f"Settings({', '.join(set_here)})"
+
 
 # By the name of a setting: its value, where it came from, and that for people.
 Layer = dict[str, tuple[Any, Source, str]]
