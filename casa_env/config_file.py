@@ -54,6 +54,8 @@ class ConfigFile:
                     r"""["']?profile["']?\s*\.\s*["']?(.+?)["']?""", header[1]
                 )
                 inside = name[1] if name else header[1]
+                if not name and not profile and inside == key:
+                    return f"{self.path}, line {number}"
             elif inside == profile and assignment.match(line):
                 return f"{self.path}, line {number}"
         return str(self.path)
