@@ -8,9 +8,19 @@ from typing import Any, TypedDict
 
 from agc.catalog import Catalog, fetch_catalog
 from agc.errors import CatalogError
-from agc.samples import SAMPLES, Sample
+from agc.samples import LUMI_PB, SAMPLES, Sample
 
-__all__ = ["STANDIN_FOLDER", "TREE", "Dataset", "Fileset", "fileset", "standin_fileset"]
+__all__ = [
+    "STANDIN_FOLDER",
+    "TREE",
+    "Dataset",
+    "Fileset",
+    "catalog_fileset",
+    "fileset_label",
+    "sample_table",
+    "standin_fileset",
+    "ttbar_fileset",
+]
 
 TREE = "Events"
 
@@ -33,7 +43,7 @@ class Dataset(TypedDict):
 Fileset = dict[str, Dataset]
 
 
-def fileset(n_files: int = 0) -> Fileset:
+def ttbar_fileset(n_files: int = 0) -> Fileset:
     """Return the inputs of the ttbar task.
 
     Parameters
@@ -59,6 +69,45 @@ def fileset(n_files: int = 0) -> Fileset:
     if n_files == 0:
         return standin_fileset()
     return catalog_fileset(fetch_catalog(), None if n_files == -1 else n_files)
+
+
+def fileset_label(n_files: int) -> str:
+    """Return whose events `ttbar_fileset` gives: every plot and table says so."""
+    if n_files == 0:
+        return "Simulation by Casa, not CMS data"
+    return "CMS Open Data 2015 simulation"
+
+
+def sample_table(
+    fileset: Fileset, *, lumi_pb: float = LUMI_PB
+) -> list[dict[str, str | int | float]]:
+    """Return one row for each dataset: files, events, cross-section and weight.
+
+    Parameters
+    ----------
+    fileset
+        As `ttbar_fileset` gives it.
+    lumi_pb
+        Integrated luminosity in 1/pb to normalise to.
+
+    Returns
+    -------
+    list of dict
+        With the columns ``dataset``, ``files``, ``events`` (generated),
+        ``cross-section [pb]`` and ``event weight``.
+    """
+    return [
+        {
+            "dataset": name,
+            "files": len(dataset["files"]),
+            "events": sum(dataset["nevts"].values()),
+            "cross-section [pb]": dataset["metadata"]["xsec_pb"],
+            "event weight": dataset["metadata"]["xsec_pb"]
+            * lumi_pb
+            / sum(dataset["nevts"].values()),
+        }
+        for name, dataset in fileset.items()
+    ]
 
 
 def standin_fileset(folder: Path = STANDIN_FOLDER) -> Fileset:

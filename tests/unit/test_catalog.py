@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from agc.catalog import (
     CATALOG_SHA256,
     CATALOG_URL,
@@ -17,7 +18,7 @@ from agc.catalog import (
     parse_catalog,
 )
 from agc.errors import CatalogError
-from agc.filesets import catalog_fileset, fileset
+from agc.filesets import catalog_fileset, ttbar_fileset
 from agc.samples import SAMPLES
 
 #: Files and events of each sample: the AGC's catalog at c37bf59.
@@ -148,4 +149,4 @@ def test_the_real_catalog_is_pinned_to_a_commit() -> None:
 
 def test_a_meaningless_number_of_files_is_refused() -> None:
     with pytest.raises(CatalogError, match="n_files=-2"):
-        fileset(-2)
+        ttbar_fileset(-2)

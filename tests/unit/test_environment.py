@@ -1,0 +1,135 @@
+"""The curated lists, the locks, and what is installed from them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = REPOSITORY / "environment"
+LAYERS = ("worker", "lab", "test")
+
+#: What the facility promises to hold, whatever else the lists name.
+PROMISED = set(
+    """
+    jupyterlab dask-labextension jupyter-server-proxy jupyter-resource-usage nbgitpuller
+    jupyterlab-git ipympl ipywidgets coffea uproot awkward vector hist mplhep
+    correctionlib fastjet cabinetry pyhf mlflow xgboost-cpu scikit-learn onnxruntime
+    tritonclient servicex xrootd fsspec-xrootd s3fs dask-jobqueue dask-gateway htcondor
+    jupyterhub jupyter-repo2docker pytest nbval
+    """.split()
+)
+
+#: Where a wheel holds more than its own documented modules.
+MODULES = {"htcondor": ["classad2", "htcondor2"]}  # its classad3 is not built
+
+
+def load(name: str) -> ModuleType:
+    """Import one of the environment's programs."""
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+lock = load("lock")
+REQUESTED = sorted(
+    set().union(*(lock.requested(FOLDER / f"{layer}.in") for layer in LAYERS))
+)
+
+
+def pins(layer: str) -> dict[str, str]:
+    return lock.pins(FOLDER / f"{layer}.lock")
+
+
+def test_everything_promised_is_requested() -> None:
+    assert set(REQUESTED) >= PROMISED
+
+
+@pytest.mark.parametrize(("small", "large"), [("worker", "lab"), ("lab", "test")])
+def test_a_larger_lock_contains_the_smaller_pin_for_pin(small: str, large: str) -> None:
+    assert pins(small).items() <= pins(large).items()
+    assert len(pins(small)) > 100
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_lock_has_one_version_for_each_package(layer: str) -> None:
+    lines = (FOLDER / f"{layer}.lock").read_text().splitlines()
+    names = [match["name"] for line in lines if (match := lock.PIN.match(line))]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "bootstrap"])
+def test_every_pin_has_a_hash_and_no_address(name: str) -> None:
+    text = (FOLDER / f"{name}.lock").read_text()
+    pinned = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]
+    assert pinned
+    assert all("--hash=sha256:" in requirement for requirement in pinned)
+    assert "://" not in text
+
+
+def test_dask_and_dask_awkward_never_mix() -> None:
+    """dask-awkward needs dask<2025.4; an older one resolves and fails at run time."""
+    assert "dask-awkward" not in pins("test")
+
+
+def test_every_bound_has_its_reason() -> None:
+    bounded = re.compile(r"^[^#]*[<>=!~]=?")
+    for listing in FOLDER.glob("*.in"):
+        for line in listing.read_text().splitlines():
+            if bounded.match(line):
+                assert "#" in line, f"{listing.name}: {line}: why this bound?"
+
+
+def test_the_table_of_packages_is_the_locks() -> None:
+    assert (FOLDER / "packages.md").read_text() == lock.packages_table(FOLDER)
+
+
+def test_what_is_installed_is_what_is_locked() -> None:
+    differing = {}
+    for name, pinned in pins("test").items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            continue  # a pin of another platform or Python
+        if found != pinned:
+            differing[name] = (pinned, found)
+    assert differing == {}
+
+
+def modules_of(distribution: str) -> list[str]:
+    """Return the modules that a distribution installs, as importable names."""
+    wanted = re.sub(r"[-_.]+", "-", distribution).lower()
+    return sorted(
+        module
+        for module, distributions in packages_distributions().items()
+        if wanted in {re.sub(r"[-_.]+", "-", name).lower() for name in distributions}
+        and module.isidentifier()
+        and not module.startswith("_")
+    )
+
+
+@pytest.mark.parametrize("distribution", REQUESTED)
+def test_a_requested_package_imports_in_its_own_interpreter(distribution: str) -> None:
+    if distribution.endswith("-stubs") or distribution.startswith("types-"):
+        pytest.skip("type stubs are read by mypy, not imported")
+    modules = MODULES.get(distribution) or modules_of(distribution)
+    assert modules, f"{distribution} installs no module"
+    for module in modules[:3]:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import {module}"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
