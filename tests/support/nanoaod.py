@@ -8,6 +8,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import uproot
+
 from agc.columns import BRANCHES
 
 COLLECTIONS = ("Electron", "Muon", "Jet")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
+
 from agc.histograms import empty_histograms
 from agc.smearing import standard_normal
 from agc.variations import variations_of

@@ -10,6 +10,8 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from coffea.processor import FuturesExecutor, IterativeExecutor
+
 from agc.columns import BRANCHES
 from agc.errors import (
     AnalysisError,
@@ -20,7 +22,6 @@ from agc.errors import (
     UnreadableFileError,
 )
 from agc.runs import run_ttbar
-from coffea.processor import FuturesExecutor, IterativeExecutor
 from support.nanoaod import fileset_of, random_events, write_file
 
 QUIET = IterativeExecutor(status=False)

@@ -17,15 +17,42 @@ FOLDER = REPOSITORY / "environment"
 LAYERS = ("worker", "lab", "test")
 
 #: What the facility promises to hold, whatever else the lists name.
-PROMISED = set(
-    """
-    jupyterlab dask-labextension jupyter-server-proxy jupyter-resource-usage nbgitpuller
-    jupyterlab-git ipympl ipywidgets coffea uproot awkward vector hist mplhep
-    correctionlib fastjet cabinetry pyhf mlflow xgboost-cpu scikit-learn onnxruntime
-    tritonclient servicex xrootd fsspec-xrootd s3fs dask-jobqueue dask-gateway htcondor
-    jupyterhub jupyter-repo2docker pytest nbval
-    """.split()
-)
+PROMISED = {
+    "jupyterlab",
+    "dask-labextension",
+    "jupyter-server-proxy",
+    "jupyter-resource-usage",
+    "nbgitpuller",
+    "jupyterlab-git",
+    "ipympl",
+    "ipywidgets",
+    "coffea",
+    "uproot",
+    "awkward",
+    "vector",
+    "hist",
+    "mplhep",
+    "correctionlib",
+    "fastjet",
+    "cabinetry",
+    "pyhf",
+    "mlflow",
+    "xgboost-cpu",
+    "scikit-learn",
+    "onnxruntime",
+    "tritonclient",
+    "servicex",
+    "xrootd",
+    "fsspec-xrootd",
+    "s3fs",
+    "dask-jobqueue",
+    "dask-gateway",
+    "htcondor",
+    "jupyterhub",
+    "jupyter-repo2docker",
+    "pytest",
+    "nbval",
+}
 
 #: Where a wheel holds more than its own documented modules.
 MODULES = {"htcondor": ["classad2", "htcondor2"]}  # its classad3 is not built

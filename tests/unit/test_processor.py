@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 import pytest
+from coffea.nanoevents import BaseSchema
+from coffea.processor import FuturesExecutor, IterativeExecutor, Runner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from agc.columns import read_columns
 from agc.filesets import standin_fileset
 from agc.histograms import REGIONS
@@ -16,10 +21,6 @@ from agc.processor import TtbarProcessor
 from agc.runs import run_ttbar
 from agc.samples import SAMPLES
 from agc.variations import variations_of
-from coffea.nanoevents import BaseSchema
-from coffea.processor import FuturesExecutor, IterativeExecutor, Runner
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from support.nanoaod import (
     COLLECTIONS,
     events_from,

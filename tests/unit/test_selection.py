@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from agc import selection
-from agc.kernel import bin_of, to_weight_step
 from hypothesis import given
 from hypothesis import strategies as st
+
+from agc import selection
+from agc.kernel import bin_of, to_weight_step
 
 NAN = math.nan
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from agc.smearing import philox4x32, standard_normal
 
 ALL_ONES = 0xFFFFFFFF
