@@ -112,6 +112,12 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout", type=float, metavar="S", help="give up after S seconds in all"
     )
     run.set_defaults(command=_run)
+
+    lab = commands.add_parser("lab", help="open JupyterLab on the clone")
+    lab.add_argument("--port", type=int, default=8888, help="or the next free one")
+    lab.add_argument("--base-url", default="/", metavar="PATH", help="such as /user/me")
+    lab.add_argument("--no-browser", action="store_true", help="only print the URL")
+    lab.set_defaults(command=_lab)
     return parser
 
 
@@ -200,6 +206,33 @@ def _run(options: argparse.Namespace) -> int:
     print(f"\nThe executed notebook, after {run.seconds:.0f} s: {run.output}")
     print(f"To open it: {opener}")
     return 0
+
+
+def _lab(options: argparse.Namespace) -> int:
+    """Become JupyterLab, which prints the URL to open."""
+    from casa_env.jupyter import clone_root, lab_command, lab_environment
+    from casa_env.paths import writable_environment
+
+    clone = clone_root()
+    extra, reason = writable_environment(os.environ, fallback=clone / ".cache")
+    if reason:
+        print(f"casa-env: {reason}")
+    as_root = os.geteuid() == 0
+    if as_root:
+        print("casa-env: you are root, so notebooks run as root (--allow-root)")
+    command = lab_command(
+        clone=clone,
+        port=options.port,
+        base_url=options.base_url,
+        browser=not options.no_browser,
+        quiet=not {"JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE"} & os.environ.keys(),
+        as_root=as_root,
+    )
+    environment = lab_environment(
+        os.environ | extra, clone=clone, base_url=options.base_url
+    )
+    print("casa-env: JupyterLab starts; Ctrl-C twice stops it", flush=True)
+    os.execve(command[0], command, environment)  # noqa: S606 - no shell on purpose
 
 
 def _clone() -> Path | None:
