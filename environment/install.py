@@ -65,41 +65,38 @@ def find_uv(environ: dict[str, str]) -> str:
     SetupError
         Neither venv nor pip could install it, and there is none on PATH.
     """
-    folder = CACHE / "uv"
-    uv = folder / "bin" / "uv"
-    wanted = (LOCKS / "bootstrap.lock").read_text()
-    marker = folder / "bootstrap.lock"
-    if uv.exists() and marker.exists() and marker.read_text() == wanted:
+    folder = CACHE / "bootstrap"
+    uv, made_from = folder / "bin" / "uv", folder / "bootstrap.lock"
+    lock = LOCKS / "bootstrap.lock"
+    if made_from.is_file() and made_from.read_text() == lock.read_text():
         return str(uv)
     shutil.rmtree(folder, ignore_errors=True)
-    requirements = ["--require-hashes", "-r", str(LOCKS / "bootstrap.lock")]
-    quiet = ["install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    self_pip = [sys.executable, "-m", "pip", *quiet]
-    venv_pip = [str(folder / "bin" / "python"), "-m", "pip", *quiet]
-    attempts = (
-        ([sys.executable, "-m", "venv", str(folder)], [*venv_pip, *requirements]),
-        # Debian's python3 has pip but no venv until python3-venv is installed
-        ([*self_pip, "--target", str(folder), *requirements],),
+    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--no-input", "--retries", "1", "--require-hashes", "-r", str(lock)]
+    ways = (
+        ([sys.executable, "-m", "venv", str(folder)], [f"{folder}/bin/python", *pip]),
+        # Debian's python3 has no venv until python3-venv is installed; it may have pip
+        ([sys.executable, *pip, "--target", str(folder)],),
     )
-    message = ""
-    for commands in attempts:
+    reason = ""
+    for commands in ways:
         for command in commands:
             done = subprocess.run(  # noqa: S603 - our own words
                 command, env=environ, capture_output=True, text=True, check=False
             )
             if done.returncode != 0:
-                message = done.stderr.strip().splitlines()[-1:] or [done.stdout]
+                reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
                 break
         else:
-            marker.write_text(wanted)
+            made_from.write_text(lock.read_text())
             return str(uv)
     shutil.rmtree(folder, ignore_errors=True)
     on_path = shutil.which("uv", path=environ.get("PATH"))
     if on_path:
         return on_path
     msg = (
-        f"could not install uv, which installs everything else ({message[0]}): check "
-        "the network, or install python3-venv or uv yourself"
+        f"could not install uv, which installs everything else ({reason}): check the "
+        "network, or install uv or python3-venv yourself"
     )
     raise SetupError(msg)
 
