@@ -1,0 +1,277 @@
+"""Columns, ROOT files, the manifest and the command of the stand-in samples."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import uproot
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from agc.simulation.__main__ import main
+from agc.simulation.events import simulate_batch
+from agc.simulation.generator import (
+    GeneratorError,
+    detector_rng,
+    generate,
+    pythia_seed,
+)
+from agc.simulation.manifest import (
+    LABEL,
+    MANIFEST,
+    describe,
+    file_digest,
+    read_manifest,
+    update,
+)
+from agc.simulation.nanoaod import (
+    Columns,
+    collection_columns,
+    concatenated,
+    content_digest,
+    rounded,
+)
+from agc.simulation.processes import RECIPES, Recipe
+from agc.simulation.production import Sample, produce, save, scaled
+from agc.simulation.rootfile import read_columns, root_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SMALL = Recipe("a test", RECIPES["ttbar__nominal"].settings, batches=3, batch_size=60)
+
+
+def events(n: int = 3) -> Columns:
+    counts = np.arange(n, dtype=np.int32)
+    return {
+        "run": np.ones(n, dtype=np.uint32),
+        "event": np.arange(n, dtype=np.uint64) + 2**40,
+        "nJet": counts,
+        "Jet_pt": np.arange(counts.sum(), dtype=np.float32) + 30,
+        "Jet_jetId": np.full(counts.sum(), 6, dtype=np.int32),
+    }
+
+
+finite = hnp.arrays(
+    np.float64, st.integers(0, 20), elements=st.floats(-1e6, 1e6, width=32)
+)
+
+
+@given(finite, st.integers(4, 22))
+def test_rounding_is_idempotent_and_as_precise_as_it_says(
+    values: NDArray[np.float64], bits: int
+) -> None:
+    once = rounded(values, bits)
+    assert once.dtype == np.float32
+    assert np.array_equal(rounded(once.astype(np.float64), bits), once)
+    normal = np.abs(values) > 1e-30
+    assert np.all(
+        np.abs(once - values)[normal] <= np.abs(values)[normal] * 2.0 ** -(bits + 1)
+    )
+
+
+def test_a_collection_keeps_the_chosen_events_objects() -> None:
+    columns = collection_columns(
+        "Jet",
+        np.array([0, 0, 2, 3]),
+        {"pt": np.array([50.0, 40.0, 30.0, 20.0]), "jetId": np.array([6, 2, 6, 0])},
+        np.array([True, True, False, True]),
+    )
+    assert columns["nJet"].tolist() == [2, 0, 1]
+    assert columns["Jet_pt"].tolist() == [50.0, 40.0, 20.0]
+    assert columns["Jet_jetId"].tolist() == [6, 2, 0]
+
+
+def test_parts_are_joined_in_order() -> None:
+    joined = concatenated([events(2), events(3)])
+    assert joined["nJet"].tolist() == [0, 1, 0, 1, 2]
+    assert joined["Jet_pt"].tolist() == [30.0, 30.0, 31.0, 32.0]
+
+
+def test_the_digest_sees_values_types_and_names_and_not_the_order() -> None:
+    reference = content_digest(events())
+    assert content_digest(dict(reversed(events().items()))) == reference
+    changed = events()
+    changed["Jet_pt"][0] += 1
+    retyped = events() | {"nJet": events()["nJet"].astype(np.int64)}
+    renamed = {name.replace("run", "Run"): v for name, v in events().items()}
+    assert len({reference, *map(content_digest, (changed, retyped, renamed))}) == 4
+
+
+def test_a_file_gives_back_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "events.root"
+    path.write_bytes(root_bytes(events()))
+    found = read_columns(path)
+    assert content_digest(found) == content_digest(events())
+
+
+def test_a_file_is_the_same_byte_for_byte_at_another_time() -> None:
+    first = root_bytes(events())
+    time.sleep(1.1)  # ROOT's times have a resolution of one second
+    assert root_bytes(events()) == first
+
+
+def test_a_file_has_one_basket_per_branch(tmp_path: Path) -> None:
+    path = tmp_path / "events.root"
+    path.write_bytes(root_bytes(events(500)))
+    with uproot.open(path) as file:
+        assert {branch.num_baskets for branch in file["Events"].branches} == {1}
+
+
+def test_every_batch_of_every_sample_has_its_own_seed() -> None:
+    seeds = {
+        pythia_seed(name, batch)
+        for name, recipe in RECIPES.items()
+        for batch in range(recipe.batches)
+    }
+    assert len(seeds) == sum(recipe.batches for recipe in RECIPES.values())
+    assert min(seeds) >= 1
+    assert max(seeds) <= 900_000_000
+    draws = {detector_rng(name, batch).random() for name in RECIPES for batch in (0, 1)}
+    assert len(draws) == 2 * len(RECIPES)
+
+
+def test_an_unknown_setting_is_named() -> None:
+    with pytest.raises(GeneratorError, match=r"Top:gg2tbar = on"):
+        generate(("Top:gg2tbar = on",), seed=1, n_events=1)
+
+
+def test_a_process_that_cannot_start_is_an_error() -> None:
+    with pytest.raises(GeneratorError, match="cannot start"):
+        generate((), seed=1, n_events=1)
+
+
+def test_the_number_of_workers_does_not_matter() -> None:
+    def made(workers: int) -> str:
+        *_, (_, _, sample) = produce({"ttbar__nominal": SMALL}, workers=workers)
+        assert sample is not None
+        assert sample.generated == 180
+        return content_digest(sample.columns)
+
+    assert made(1) == made(2)
+
+
+def test_events_are_numbered_over_the_whole_sample() -> None:
+    second = simulate_batch("ttbar__nominal", SMALL, 1).columns
+    assert len(second["event"]) > 0
+    assert set(second["luminosityBlock"]) == {2}
+    assert second["event"].min() > 60
+    assert second["event"].max() <= 120
+
+
+@pytest.mark.parametrize(("scale", "batches"), [(0.01, 1), (0.5, 2), (1.0, 3), (4, 12)])
+def test_a_scale_changes_the_number_of_batches(scale: float, batches: int) -> None:
+    assert scaled(SMALL, scale).batches == batches
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
+def test_a_scale_that_is_not_positive_is_refused(scale: float) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        scaled(SMALL, scale)
+
+
+def test_saving_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
+    path = tmp_path / "events.root"
+    path.write_text("old")
+    broken = events() | {"Jet_pt": np.zeros(1, dtype=np.float32)}
+    with pytest.raises(ValueError, match=r"(?i)length|counts|unflatten"):
+        save(Sample(broken, 10), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_manifest_keeps_the_other_samples(tmp_path: Path) -> None:
+    update(tmp_path, {"ttbar__nominal": {"kept": 1}})
+    update(tmp_path, {"wjets__nominal": {"kept": 2}})
+    content = read_manifest(tmp_path)
+    assert content["label"] == LABEL
+    assert content["samples"] == {
+        "ttbar__nominal": {"kept": 1},
+        "wjets__nominal": {"kept": 2},
+    }
+    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
+
+
+def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text('{"samples": ')
+    with pytest.raises(ValueError, match=r"manifest\.json is not JSON"):
+        update(tmp_path, {})
+
+
+def test_an_entry_normalises_to_the_whole_process(tmp_path: Path) -> None:
+    sample = Sample(events(), 4000)
+    path = tmp_path / "wjets__nominal.root"
+    save(sample, path)
+    entry = describe("wjets__nominal", RECIPES["wjets__nominal"], sample, path)
+    assert 0.2 < entry["covered_fraction"] < 0.3
+    assert entry["nevts"] == pytest.approx(4000 / entry["covered_fraction"], rel=1e-4)
+    assert entry["generated"] == 4000
+    assert entry["kept"] == 3
+    assert entry["sha256"] == file_digest(path)
+    whole = describe("ttbar__nominal", RECIPES["ttbar__nominal"], sample, path)
+    assert whole["nevts"] == whole["generated"] == 4000
+
+
+@pytest.mark.slow
+def test_the_command_makes_a_sample_and_its_manifest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a folder"
+    arguments = ["--output", str(folder), "--only", "ttbar__nominal", "--workers", "2"]
+    assert main([*arguments, "--scale", "0.001"]) == 0
+    entry = json.loads((folder / MANIFEST).read_text())["samples"]["ttbar__nominal"]
+    assert entry["generated"] == RECIPES["ttbar__nominal"].batch_size
+    columns = read_columns(folder / entry["file"])
+    assert len(columns["event"]) == entry["kept"] > 50
+    assert content_digest(columns) == entry["content_sha256"]
+    assert LABEL in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "ttbar"], "invalid choice: 'ttbar'"),
+        (["--workers", "0"], "--workers must be at least 1"),
+        (["--scale", "0"], "--scale must be positive"),
+    ],
+)
+def test_wrong_arguments_are_explained(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_interrupted_command_leaves_no_half_file(
+    tmp_path: Path, repository: Path
+) -> None:
+    command = [sys.executable, "-m", "agc.simulation", "--output", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--only", "ttbar__nominal", "--workers", "1"],
+        cwd=repository / "notebooks",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Pythia")
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in output
+    assert "Traceback" not in output
+    assert list(tmp_path.iterdir()) == []
