@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,6 +30,9 @@ CACHE = REPOSITORY / ".cache"
 #: What an installation without anything cached takes: 2.0 GB in the environment and
 #: about as much for downloads and the installer's cache (measured, Python 3.11).
 NEEDED_BYTES = 4_000_000_000
+
+#: How often progress is shown, in seconds.
+PROGRESS_S = 0.5
 
 #: A layer's lock holds those of the layers before it, pin for pin.
 LAYERS = ("lab", "test")
@@ -129,10 +133,8 @@ def create(layer: str, environ: dict[str, str]) -> None:
         _uv(uv, environ, "venv", *options, "--python", sys.executable, str(VENV))
     STAMP.unlink(missing_ok=True)
     lock = str(LOCKS / f"{layer}.lock")
-    sync = ("pip", "sync", "--require-hashes", "--python", str(python), lock)
-    # A dry run first: it fetches only metadata and fails in one line, not in a screen.
-    _uv(uv, environ, *sync, "--dry-run", "--quiet")
-    _uv(uv, environ, *sync, "--compile-bytecode", shown=True)
+    sync = ("pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes")
+    _uv(uv, environ, *sync, "--python", str(python), lock)
     # Offline: nothing but this repository may come in here.
     editable = ("--no-deps", "--no-build-isolation", "--offline", "--quiet")
     here = ("--python", str(python), "--editable", str(REPOSITORY))
@@ -140,35 +142,53 @@ def create(layer: str, environ: dict[str, str]) -> None:
     STAMP.write_text(json.dumps({"layer": layer, "digest": digest(layer)}))
 
 
-def _uv(uv: str, environ: dict[str, str], *words: str, shown: bool = False) -> None:
-    """Run uv; a failure becomes one line."""
-    done = subprocess.run(  # noqa: S603 - our own words
-        [uv, *words],
-        env=environ,
-        check=False,
-        text=True,
-        stderr=None if shown else subprocess.PIPE,
-    )
-    if done.returncode == 0:
+def _uv(uv: str, environ: dict[str, str], *words: str) -> None:
+    """Run uv and show that it works; a failure becomes one line."""
+    free = shutil.disk_usage(REPOSITORY).free
+    begin = time.monotonic()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(  # noqa: S603 - our own words
+            [uv, *words], env=environ, stdout=subprocess.DEVNULL, stderr=said
+        )
+        try:
+            while True:
+                try:
+                    code = process.wait(timeout=PROGRESS_S)
+                    break
+                except subprocess.TimeoutExpired:
+                    written = max(0, free - shutil.disk_usage(REPOSITORY).free) / 1e9
+                    _progress(f"{time.monotonic() - begin:.0f} s, {written:.1f} GB")
+        finally:
+            process.terminate()  # on Ctrl-C; a process that has ended stays so
+            process.wait()
+            _progress("")
+        said.seek(0)
+        reason = " ".join(said.read().split())
+    if code == 0:
         return
-    said = (done.stderr or "").strip()
     if shutil.disk_usage(REPOSITORY).free < NEEDED_BYTES // 10:
         msg = f"the disk below {REPOSITORY} is full: free {NEEDED_BYTES / 1e9:.0f} GB"
         raise SetupError(msg)
     network_words = (
-        "Failed to fetch",
+        "failed to fetch",
         "dns error",
         "error sending request",
         "timed out",
     )
-    if any(word in said for word in network_words):
+    if any(word in reason.lower() for word in network_words):
         msg = (
             "the package registry cannot be reached: check the network, then try again"
         )
         raise SetupError(msg)
-    reason = " ".join(said.split()) or "its own message is above"
     msg = f"`uv {' '.join(words[:2])}` failed: {reason}"
     raise SetupError(msg)
+
+
+def _progress(text: str) -> None:
+    """Show how far it is: one line that changes, where somebody looks at it."""
+    if sys.stdout.isatty():
+        sys.stdout.write(f"\r\033[Kcasa: installing, {text}" if text else "\r\033[K")
+        sys.stdout.flush()
 
 
 def main() -> int:

@@ -110,6 +110,7 @@ def test_an_environment_that_is_current_is_left_alone(
     clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(clone / "environment"))
+    monkeypatch.delitem(sys.modules, "install", raising=False)
     import install
 
     assert Path(install.REPOSITORY) == clone
