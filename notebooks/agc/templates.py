@@ -18,6 +18,7 @@ __all__ = [
     "FIT_LOW",
     "FIT_MERGED_BINS",
     "EmptyTemplateError",
+    "MirroredTemplateError",
     "check_templates",
     "fit_templates",
 ]
@@ -30,6 +31,10 @@ FIT_MERGED_BINS = 2
 
 class EmptyTemplateError(AnalysisError):
     """A fit was asked for, but a histogram that it needs has no events."""
+
+
+class MirroredTemplateError(AnalysisError):
+    """A one-sided variation is too large to be mirrored around nominal."""
 
 
 def fit_templates(histograms: dict[str, hist.Hist[Any]]) -> dict[str, hist.Hist[Any]]:
@@ -107,6 +112,9 @@ def check_templates(
         A template or a region's data has no events in the fitted range, or there are
         data where nothing is predicted. All such regions, processes and variations
         are listed.
+    MirroredTemplateError
+        A one-sided variation doubles a yield or more, so that its mirror image leaves
+        nothing: the model has no value there. All such are listed.
     ValueError
         A yield is negative or not finite.
 
@@ -139,6 +147,30 @@ def check_templates(
             "read more files, or look whether that sample was read at all"
         )
         raise EmptyTemplateError(msg)
+    _check_mirrored(templates)
+
+
+def _check_mirrored(templates: dict[str, hist.Hist[Any]]) -> None:
+    doubled = []
+    for region, histogram in templates.items():
+        for systematic in SYSTEMATICS:
+            if systematic.down is not None:
+                continue
+            for process in systematic.processes:
+                nominal, up = (
+                    float(contents(spectrum(histogram, process, variation)).sum())
+                    for variation in (NOMINAL, systematic.up)
+                )
+                # Two equal sums of floats may differ in the last digits.
+                if up >= 2 * nominal * (1 - 1e-9):
+                    name = f"{region}/{process}/{systematic.up}"
+                    doubled.append(f"{name} ({up:.1f}, nominal {nominal:.1f})")
+    if doubled:
+        msg = (
+            f"too large to be mirrored around nominal: {', '.join(doubled)}. These are "
+            "probably a few events each: read more files"
+        )
+        raise MirroredTemplateError(msg)
 
 
 def _total(histogram: hist.Hist[Any], name: str) -> float:

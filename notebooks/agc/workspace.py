@@ -124,6 +124,8 @@ def build_workspace(
     ------
     agc.templates.EmptyTemplateError
         A histogram that the model needs has no events.
+    agc.templates.MirroredTemplateError
+        A one-sided variation doubles a yield or more.
     ValueError
         A yield is negative or not finite.
     OSError

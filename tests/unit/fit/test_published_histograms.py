@@ -1,0 +1,119 @@
+"""The AGC's published histograms: what they prove without any input file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import hist
+import numpy as np
+import pytest
+
+from agc.fits import fit_workspace
+from agc.histograms import REGIONS
+from agc.pseudodata import pseudodata
+from agc.samples import PROCESSES, SAMPLES, Sample
+from agc.spectra import contents, spectrum
+from agc.templates import fit_templates
+from agc.variations import NOMINAL, SCALE_VAR, variations_of
+from agc.workspace import build_workspace
+
+Histograms = dict[str, hist.Hist[Any]]
+Published = Callable[[int], Histograms]
+Weight = Callable[[Sample, int], float]
+
+#: ttbar_norm of a refit with cabinetry 0.5.2 and pyhf 0.7.0.
+REFIT = {1: (0.9603, 0.1121), 5: (0.9535, 0.0993)}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_the_yields_of_one_file_are_whole_events(
+    published: Published,
+    published_weight: Weight,
+    yields: dict[str, tuple[int, int, int]],
+    sample: Sample,
+) -> None:
+    histograms = published(1)
+    for region, expected in zip(REGIONS, yields[sample.name][:2], strict=True):
+        values = contents(
+            spectrum(histograms[region.name], sample.process, sample.variation),
+            flow=True,
+        )
+        events = values / published_weight(sample, 1)
+        np.testing.assert_allclose(events, np.round(events), atol=1e-6)
+        assert round(events.sum()) == expected
+
+
+@pytest.mark.parametrize("n_files", [1, 5])
+def test_every_bin_without_a_weight_variation_is_a_whole_number_of_events(
+    published: Published, published_weight: Weight, n_files: int
+) -> None:
+    histograms = published(n_files)
+    for sample in SAMPLES:
+        for variation in variations_of(sample.process, sample.variation):
+            if variation.startswith(("btag_var", "scale_var")):
+                continue
+            for histogram in histograms.values():
+                values = contents(
+                    spectrum(histogram, sample.process, variation), flow=True
+                )
+                events = values / published_weight(sample, n_files)
+                np.testing.assert_allclose(events, np.round(events), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_files", [1, 5])
+def test_our_pseudodata_are_the_published_ones(
+    published: Published,
+    published_json: Callable[[int], dict[str, Any]],
+    n_files: int,
+) -> None:
+    for region, made in pseudodata(published(n_files)).items():
+        expected = published_json(n_files)[f"{region}_pseudodata"]["contents"]
+        np.testing.assert_allclose(contents(made, flow=True), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_files", [1, 5])
+@pytest.mark.parametrize("process", PROCESSES)
+def test_btag_variations_are_symmetric_around_nominal(
+    published: Published, n_files: int, process: str
+) -> None:
+    for histogram in published(n_files).values():
+        nominal = contents(spectrum(histogram, process, NOMINAL), flow=True)
+        for i in range(4):
+            up, down = (
+                contents(
+                    spectrum(histogram, process, f"btag_var_{i}_{side}"), flow=True
+                )
+                for side in ("up", "down")
+            )
+            np.testing.assert_allclose(up + down, 2 * nominal, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_files", [1, 5])
+def test_the_scale_variation_changes_the_wjets_yield_alone(
+    published: Published, n_files: int
+) -> None:
+    for histogram in published(n_files).values():
+        nominal = contents(spectrum(histogram, "wjets", NOMINAL), flow=True)
+        for side, sign in (("up", 1), ("down", -1)):
+            varied = contents(
+                spectrum(histogram, "wjets", f"scale_var_{side}"), flow=True
+            )
+            np.testing.assert_allclose(varied, (1 + sign * SCALE_VAR) * nominal)
+
+
+@pytest.mark.parametrize("n_files", [1, 5])
+def test_our_fit_gives_the_agcs_cross_section(
+    published: Published, n_files: int
+) -> None:
+    templates = fit_templates(published(n_files))
+    fitted = fit_workspace(build_workspace(templates, pseudodata(templates)))
+    norm, (value, uncertainty) = fitted.ttbar_norm, REFIT[n_files]
+    print(  # noqa: T201 - the figures are what one runs this test to see
+        f"N={n_files}: ttbar_norm {norm.value:.4f} ± {norm.uncertainty:.4f} "
+        f"(scan -{norm.down:.4f} +{norm.up:.4f}), refit {value} ± {uncertainty}"
+    )
+    assert norm.value == pytest.approx(value, abs=0.01)
+    # The refit's uncertainty was taken with Minuit's default tolerance.
+    assert norm.uncertainty == pytest.approx(uncertainty, abs=0.01)
+    assert (norm.down + norm.up) / 2 == pytest.approx(uncertainty, abs=0.01)
