@@ -6,10 +6,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from casa_env.errors import CasaEnvError
 from casa_env.network import host_and_port, tcp_problem
@@ -141,10 +141,8 @@ def _dask(settings: Settings) -> Check:
     began = time.monotonic()
     local = settings.dask_backend == "local"
     try:
-        options: dict[str, Any] = {}
-        if local:
-            options = {"n_workers": 1, "dashboard_address": None}
-        with dask_client(settings=settings, **options) as client:
+        one = replace(settings, dask_workers=1, dask_dashboard="")
+        with dask_client(settings=one) as client:
             workers = len(client.scheduler_info(n_workers=-1)["workers"])
             if workers:
                 client.submit(sum, [1, 2], pure=False).result(settings.timeout_s)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from casa_env.errors import ClusterError, UnreachableError
@@ -74,13 +76,15 @@ def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - nati
         raise ClusterError(what, looked_at=_where(settings), next_step=step)
     if address["scheme"] in ("tls", "wss") and "security" not in options:
         options["security"] = _security(settings)
-    options.setdefault("timeout", settings.timeout_s)
+    timeout = float(options.setdefault("timeout", settings.timeout_s))
     try:
+        if not options.get("asynchronous"):
+            _shake_hands(settings.dask_address, options.get("security"), timeout)
         joined = distributed.Client(settings.dask_address, **options)  # type: ignore[no-untyped-call]
     except OSError as err:
         host = address["host"].strip("[]")
         problem = tcp_problem(host, int(address["port"]), timeout=1.0)
-        what = f"The Dask scheduler was not joined within {options['timeout']:g} s."
+        what = f"The Dask scheduler was not joined within {timeout:g} s."
         raise UnreachableError(
             what,
             looked_at=f"{_where(settings)}: {problem or _root_cause(err)}",
@@ -89,6 +93,29 @@ def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - nati
         ) from err
     logger.info("joined the scheduler at %s", settings.dask_address)
     return joined
+
+
+def _shake_hands(address: str, security: Any, timeout: float) -> None:  # noqa: ANN401
+    """Connect and hang up, in a bounded time.
+
+    The client's own time-out does not cover the handshake: a server that accepts the
+    connection and says nothing, such as a forwarded port, would keep it forever
+    (distributed 2026.8.0, ``comm/core.py``, ``connect``).
+    """
+    from distributed import Security
+    from distributed.comm.core import connect
+
+    security = security or Security()  # type: ignore[no-untyped-call]
+    arguments = security.get_connection_args("client")
+
+    async def shake_hands() -> None:
+        attempt = connect(address, timeout=timeout, **arguments)  # type: ignore[no-untyped-call]
+        comm = await asyncio.wait_for(attempt, timeout)
+        comm.abort()
+
+    # A thread of its own, because in a notebook an event loop runs in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, shake_hands()).result()
 
 
 def _where(settings: Settings) -> str:
@@ -103,7 +130,7 @@ def _root_cause(err: BaseException) -> str:
     while cause is not None:
         said = str(cause) or said
         cause = cause.__cause__
-    return f"it accepts connections, but {said}"
+    return f"it accepts connections, but {said or 'does not answer'}"
 
 
 def _security(settings: Settings) -> Any:  # noqa: ANN401 - untyped in distributed

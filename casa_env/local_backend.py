@@ -156,13 +156,18 @@ def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - nati
 def _native_options(settings: Settings) -> dict[str, Any]:
     """Return the options of `distributed.LocalCluster`."""
     size = size_here(settings)
-    return {
+    options: dict[str, Any] = {
         "n_workers": size.workers,
         "threads_per_worker": size.threads,
         "memory_limit": size.memory_bytes,
         "processes": settings.dask_processes,
         "dashboard_address": settings.dask_dashboard or None,
     }
+    if not settings.dask_dashboard:
+        # Without a dashboard, Dask still answers health checks: by default on port
+        # 8787, and warns where that is taken.
+        options["scheduler_kwargs"] = {"dashboard_address": "127.0.0.1:0"}
+    return options
 
 
 def _not_started(err: Exception) -> ClusterError:
