@@ -10,7 +10,7 @@ SETUP = python=$$(sh environment/find-python.sh) && "$$python" environment/insta
 PY = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab test lint format sample lock lock-upgrade lock-check clean
+.PHONY: help run lab test bench lint format sample lock lock-upgrade lock-check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -28,6 +28,10 @@ test: ## prove that everything works: unit, service and notebook tests
 	@$(PY) environment/system_packages.py $(if $(filter 0,$(APT)),--list,--install)
 	@$(PY) -m pytest tests
 	@$(PY) -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks
+
+bench: ## measure, without judging
+	@$(SETUP) test
+	@$(PY) tests/benchmarks/startup.py
 
 lint: ## check style and types
 	@$(SETUP) test
