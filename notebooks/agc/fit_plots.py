@@ -42,8 +42,13 @@ def plot_pulls(results: FitResults, *, label: str) -> Figure:
     rows = _systematics(results, and_poi=False)
     positions = np.arange(len(rows))
     norm = estimate(results, POI)
+    errors = (
+        rf"^{{+{norm.up:.3f}}}_{{-{norm.down:.3f}}}"
+        if POI in results.minos_uncertainty
+        else rf"\pm {norm.uncertainty:.3f}"
+    )
     with styled():
-        figure = Figure(figsize=(7.0, 1.3 + 0.36 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(7.0, 1.6 + 0.36 * len(rows)), layout="constrained")
         axes = figure.subplots()
         axes.axvspan(-2, 2, color="#f2f2f2", linewidth=0)
         axes.axvspan(-1, 1, color="#dcdcde", linewidth=0)
@@ -63,9 +68,10 @@ def plot_pulls(results: FitResults, *, label: str) -> Figure:
         reach = float(np.max(np.abs(results.bestfit[rows]) + results.uncertainty[rows]))
         axes.set_xlim(-max(2.2, 1.05 * reach), max(2.2, 1.05 * reach))
         axes.set_xlabel(r"$(\hat{\theta} - \theta_0) / \Delta\theta$")
-        add_label(axes, label, with_lumi=False)
+        # A line of its own: beside the result there is no room for a long label.
+        figure.suptitle(label, x=0.02, ha="left", fontsize="medium", style="italic")
         axes.set_title(
-            rf"{POI} $= {norm.value:.3f}^{{+{norm.up:.3f}}}_{{-{norm.down:.3f}}}$",
+            f"{POI} $= {norm.value:.3f} {errors}$",
             loc="right",
             fontsize="medium",
             pad=6,

@@ -96,19 +96,23 @@ def estimate(results: FitResults, parameter: str) -> Estimate:
     return Estimate(float(results.bestfit[index]), symmetric, abs(down), abs(up))
 
 
-def fit_workspace(workspace: dict[str, Any]) -> Fit:
+def fit_workspace(workspace: dict[str, Any], *, minos: bool = False) -> Fit:
     """Fit a workspace to the data that it holds.
 
     Parameters
     ----------
     workspace
         As `agc.workspace.build_workspace` returns it.
+    minos
+        Whether to scan the likelihood of `agc.workspace.POI` for asymmetric
+        uncertainties. Templates of few events let the scan reach negative yields:
+        Minuit then complains, and the symmetric uncertainty stands for both sides.
 
     Returns
     -------
     Fit
-        The results with a likelihood scan (MINOS) of `agc.workspace.POI` and a
-        goodness of fit from the saturated model, and the predictions before and after.
+        The results with a goodness of fit from the saturated model, and the predictions
+        before and after.
 
     Raises
     ------
@@ -126,7 +130,11 @@ def fit_workspace(workspace: dict[str, Any]) -> Fit:
 
     model, data = cabinetry.model_utils.model_and_data(workspace)
     fit = functools.partial(
-        cabinetry.fit.fit, model, data, minos=POI, goodness_of_fit=True
+        cabinetry.fit.fit,
+        model,
+        data,
+        minos=POI if minos else None,
+        goodness_of_fit=True,
     )
     failed = pyhf.exceptions.FailedMinimization
     backend = pyhf.get_backend()

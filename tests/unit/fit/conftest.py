@@ -112,7 +112,7 @@ def workspace(templates: Histograms, data: Histograms) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def fit(workspace: dict[str, Any]) -> Fit:
-    return fit_workspace(workspace)
+    return fit_workspace(workspace, minos=True)
 
 
 @pytest.fixture(scope="session")

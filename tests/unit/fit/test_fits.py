@@ -75,6 +75,14 @@ def test_a_parameter_without_a_scan_has_symmetric_uncertainties(fit: Fit) -> Non
     assert scale.down == scale.up == scale.uncertainty > 0
 
 
+def test_without_a_scan_the_cross_section_is_the_same(
+    fit: Fit, workspace: dict[str, Any]
+) -> None:
+    quick = fit_workspace(workspace).ttbar_norm
+    assert quick.value == fit.ttbar_norm.value
+    assert quick.down == quick.up == quick.uncertainty == fit.ttbar_norm.uncertainty
+
+
 def test_an_unknown_parameter_is_answered_with_the_known_ones(fit: Fit) -> None:
     with pytest.raises(KeyError, match=r"no parameter 'mu'.*'ttbar_norm'"):
         estimate(fit.results, "mu")

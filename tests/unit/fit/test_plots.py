@@ -175,6 +175,11 @@ def test_pulls_show_each_systematic_and_write_the_cross_section(
     assert f"{fit.ttbar_norm.value:.3f}" in texts(figures["pulls"])
 
 
+def test_a_cross_section_without_a_scan_is_written_symmetrically(fit: Fit) -> None:
+    figure = plot_pulls(fit.results._replace(minos_uncertainty={}), label=LABEL)
+    assert rf"\pm {fit.ttbar_norm.uncertainty:.3f}" in texts(figure)
+
+
 def test_correlations_are_those_of_the_fit(
     figures: dict[str, Figure], fit: Fit
 ) -> None:

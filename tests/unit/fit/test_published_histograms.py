@@ -107,7 +107,8 @@ def test_our_fit_gives_the_agcs_cross_section(
     published: Published, n_files: int
 ) -> None:
     templates = fit_templates(published(n_files))
-    fitted = fit_workspace(build_workspace(templates, pseudodata(templates)))
+    workspace = build_workspace(templates, pseudodata(templates))
+    fitted = fit_workspace(workspace, minos=True)
     norm, (value, uncertainty) = fitted.ttbar_norm, REFIT[n_files]
     print(  # noqa: T201 - the figures are what one runs this test to see
         f"N={n_files}: ttbar_norm {norm.value:.4f} ± {norm.uncertainty:.4f} "
