@@ -170,7 +170,13 @@ def _read(notebook: Path) -> NotebookNode:
         what = f"The notebook cannot be read: {err.strerror}."
         step = "Check the path."
         raise NotebookError(what, looked_at=str(notebook), next_step=step) from err
-    except (AttributeError, ValueError, nbformat.ValidationError) as err:
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        nbformat.ValidationError,
+    ) as err:  # its readers of old formats take what they get for granted
         reason = str(err).splitlines()[0]
         what = f"This is not a Jupyter notebook: {reason}"
         step = "Give a file that Jupyter can open."
