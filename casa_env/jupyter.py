@@ -180,6 +180,9 @@ def lab_command(
     path = normal_base_url(base_url)
     command = [
         sys.executable,
+        # jupyter-resource-usage 1.3.0 prints this once for every kernel; the filter may
+        # go when it calls json_default instead.
+        "-Wignore:date_default is deprecated:UserWarning",
         "-m",
         "jupyterlab",
         "--ServerApp.ip=127.0.0.1",

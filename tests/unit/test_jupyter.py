@@ -108,7 +108,7 @@ def test_this_environments_programs_are_found_first() -> None:
 
 def test_jupyterlab_listens_on_loopback_only_and_keeps_its_token() -> None:
     command = lab_command(clone=CLONE)
-    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+    assert command[0] == sys.executable
     assert "--ServerApp.ip=127.0.0.1" in command
     assert not any("token" in word or "password" in word for word in command)
 
