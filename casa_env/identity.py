@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from importlib import metadata
 
 __all__ = [
@@ -63,9 +64,11 @@ def environment_here(paths: Iterable[str] | None = None) -> Environment:
     folders = list(sys.path if paths is None else paths)
     found: dict[str, str] = {}
     for distribution in metadata.distributions(path=folders):
-        about = distribution.metadata
+        # Not `distribution.metadata`: where it is missing, as in a folder that a failed
+        # removal left behind, the standard library and its backport do not agree.
+        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
+        about = HeaderParser().parsestr(text or "")
         name, version = about["Name"], about["Version"]
-        # A folder that a failed removal left behind has neither.
         if name and version:
             found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
     return Environment(
@@ -123,7 +126,7 @@ def environment_info(environment: Environment | None = None) -> str:
     ...         )
     ...     )
     ... )
-    * environment: ebbf8e90d0ba
+    * environment: ef8fc4d747c6
     * python: 3.11.7 CPython
     * platform: Linux x86_64
     * casa-env: 0.1.0

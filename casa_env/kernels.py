@@ -240,8 +240,8 @@ def _last_line(cell: NotebookNode) -> str:
 
 async def _stop(client: Any) -> None:  # noqa: ANN401 - NotebookClient is untyped
     """Stop the kernel: ask, then kill it and its children."""
-    manager = client.km
     if client.kc is not None:
         client.kc.stop_channels()
-    if manager.has_kernel:
-        await manager.shutdown_kernel(now=False)
+    # A kernel that did not start has been cleaned up, with its manager, by nbclient.
+    if client.km is not None and client.km.has_kernel:
+        await client.km.shutdown_kernel(now=False)
