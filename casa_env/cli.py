@@ -191,6 +191,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     if reason:
         print(f"casa-env: {reason}", flush=True)
+    print(f"casa-env: running {options.notebook}", flush=True)
     run = run_notebook(
         options.notebook,
         parameters=parameters,

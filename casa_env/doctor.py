@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -122,6 +123,10 @@ def _disk() -> Check:
 def _memory(settings: Settings) -> Check:
     """Look how much memory this session may use."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if find_spec("distributed"):  # it knows the limits of containers, too
+        from distributed.system import MEMORY_LIMIT
+
+        total = min(total, MEMORY_LIMIT)
     limit = settings.memory_limit_bytes
     usable = min(total, limit) if limit else total
     source = f"limit from {settings.origin('memory_limit_bytes')}" if limit else "all"

@@ -181,6 +181,11 @@ def _read(notebook: Path) -> NotebookNode:
         what = f"This is not a Jupyter notebook: {reason}"
         step = "Give a file that Jupyter can open."
         raise NotebookError(what, looked_at=str(notebook), next_step=step) from err
+    language = node.metadata.get("kernelspec", {}).get("language") or "python"
+    if language.lower() != "python":
+        what = f"The notebook is written in {language}; only Python can be run."
+        step = "Open it in JupyterLab, with a kernel for that language."
+        raise NotebookError(what, looked_at=str(notebook), next_step=step)
     return node
 
 

@@ -125,6 +125,7 @@ def test_run_prints_a_line_a_cell_the_summary_and_where_the_copy_is(
     output = tmp_path / "results" / "x" / "x.ipynb"
     lines = done.stdout.splitlines()
     assert done.stderr == ""
+    assert lines.pop(0) == "casa-env: running x.ipynb"
     assert [line.rsplit(" ", 2)[0] for line in lines[:3]] == [
         "[1/3] set up",
         "[2/3] N = 3",

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import dask
@@ -127,6 +128,18 @@ def test_a_scheduler_that_is_killed_does_not_hang_the_next_client(
         kill_group(process)
         with pytest.raises(UnreachableError, match="was not joined within 1 s"):
             dask_client(address=address, timeout=1)
+
+
+def test_a_scheduler_that_is_killed_at_work_fails_the_work_in_bounded_time(
+    tmp_path: Path,
+) -> None:
+    with dask_scheduler(tmp_path) as (address, process):
+        client = dask_client(address=address, timeout=1)
+        future = client.submit(time.sleep, 600)
+        kill_group(process)
+        with pytest.raises(CancelledError):
+            future.result(timeout=30)
+        client.close()
 
 
 def test_tls_works_with_the_certificates_of_the_settings(

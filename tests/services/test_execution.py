@@ -249,6 +249,15 @@ def test_what_is_no_notebook_is_refused(content: str, tmp_path: Path) -> None:
         run_notebook(path)
 
 
+def test_a_notebook_in_another_language_is_refused(write: Write) -> None:
+    notebook = write(code("x <- 1"))
+    node = nbformat.read(notebook, as_version=4)
+    node.metadata["kernelspec"] = {"name": "ir", "display_name": "R", "language": "R"}
+    nbformat.write(node, notebook)
+    with pytest.raises(NotebookError, match="written in R"):
+        run_notebook(notebook)
+
+
 def test_the_notebook_itself_is_never_the_output(write: Write) -> None:
     notebook = write(code("x = 1"))
     with pytest.raises(NotebookError, match="the notebook itself"):
@@ -275,8 +284,14 @@ def test_a_signal_stops_the_kernel_and_keeps_the_outputs(
     number: signal.Signals, status: int, words: str, write: Write, repository: Path
 ) -> None:
     notebook = write(
-        code("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)")
+        code(
+            "import os, pathlib, time\n"
+            "print(os.getpid(), flush=True)\n"
+            "pathlib.Path('at-work').touch()\n"
+            "time.sleep(600)"
+        )
     )
+    at_work = notebook.parent / "at-work"
     process = subprocess.Popen(
         [sys.executable, "-m", "casa_env", "run", str(notebook)],
         cwd=repository,
@@ -284,9 +299,9 @@ def test_a_signal_stops_the_kernel_and_keeps_the_outputs(
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    assert process.stdout.read(5) == "[1/1]"
-    time.sleep(4)  # the cell is at work, and not the kernel's start
+    while not at_work.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
 
