@@ -76,10 +76,11 @@ def test_outputs_are_kept_in_a_copy_and_the_notebook_is_left_alone(
     nbformat.validate(nbformat.read(run.output, as_version=4))
 
 
-def test_the_kernel_is_this_python_whatever_is_installed_in_the_home(
-    write: Write, clean_environment: Path
+def test_the_kernel_is_this_python_whatever_kernels_are_installed(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = clean_environment / ".local" / "share" / "jupyter" / "kernels" / "python3"
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))  # comes first
+    spec = tmp_path / "kernels" / "python3"
     spec.mkdir(parents=True)
     (spec / "kernel.json").write_text(
         '{"argv": ["/bin/false"], "display_name": "Wrong", "language": "python"}'
