@@ -27,7 +27,7 @@ test: ## prove that everything works: unit, service and notebook tests
 	@$(SETUP) test
 	@$(PY) environment/system_packages.py $(if $(filter 0,$(APT)),--list,--install)
 	@$(PY) -m pytest tests
-	@$(PY) -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks
+	@$(PY) -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks/*.ipynb
 
 bench: ## measure, without judging
 	@$(SETUP) test

@@ -238,8 +238,12 @@ def _lab(options: argparse.Namespace) -> int:
 
 def _clone() -> Path | None:
     """Return the clone that this package is run from, if it is."""
-    root = Path(__file__).resolve().parents[1]
-    return root if (root / "environment" / "install.py").is_file() else None
+    from casa_env.jupyter import clone_root
+
+    try:
+        return clone_root()
+    except CasaEnvError:
+        return None
 
 
 def _indented(source: str) -> str:

@@ -23,12 +23,9 @@ BINDER_VARIABLES: Final = (
     "BINDER_REQUEST",
 )
 
-#: JupyterHub sets these in every single-user server that it starts.
-HUB_VARIABLES: Final = (
-    "JUPYTERHUB_API_URL",
-    "JUPYTERHUB_SERVICE_PREFIX",
-    "JUPYTERHUB_USER",
-)
+#: JupyterHub sets these in every single-user server that it starts. Its third one,
+#: JUPYTERHUB_SERVICE_PREFIX, does not count: an image sets it to "/" for Dask's links.
+HUB_VARIABLES: Final = ("JUPYTERHUB_API_URL", "JUPYTERHUB_USER")
 
 
 def detected_site(environ: Mapping[str, str]) -> str:

@@ -27,6 +27,7 @@ BINDER = {
         (HUB, "facility"),
         ({"JUPYTERHUB_USER": "alice"}, "facility"),
         ({"JUPYTERHUB_USER": ""}, "local"),
+        ({"JUPYTERHUB_SERVICE_PREFIX": "/"}, "local"),
         (BINDER, "binder"),
         ({"BINDER_REQUEST": "v2/gh/a/b/main"}, "binder"),
         ({**HUB, "BINDER_REQUEST": ""}, "facility"),
