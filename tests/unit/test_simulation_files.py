@@ -25,7 +25,6 @@ from agc.simulation.generator import (
     pythia_seed,
 )
 from agc.simulation.manifest import (
-    LABEL,
     MANIFEST,
     describe,
     file_digest,
@@ -41,7 +40,7 @@ from agc.simulation.nanoaod import (
 )
 from agc.simulation.processes import RECIPES, Recipe
 from agc.simulation.production import Sample, produce, save, scaled
-from agc.simulation.rootfile import read_columns, root_bytes
+from agc.simulation.rootfile import LABEL, read_columns, root_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,6 +125,13 @@ def test_a_file_has_one_basket_per_branch(tmp_path: Path) -> None:
     path.write_bytes(root_bytes(events(500)))
     with uproot.open(path) as file:
         assert {branch.num_baskets for branch in file["Events"].branches} == {1}
+
+
+def test_a_file_says_whose_simulation_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "events.root"
+    path.write_bytes(root_bytes(events()))
+    with uproot.open(path) as file:
+        assert file["Events"].title == LABEL
 
 
 def test_every_batch_of_every_sample_has_its_own_seed() -> None:

@@ -9,9 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 from agc.simulation.generator import generator_version
-from agc.simulation.manifest import LABEL, MANIFEST, describe, update
+from agc.simulation.manifest import MANIFEST, describe, update
 from agc.simulation.processes import RECIPES
 from agc.simulation.production import produce, save, scaled
+from agc.simulation.rootfile import LABEL
 
 #: Where the shipped samples are.
 INPUTS = Path(__file__).resolve().parents[2] / "inputs"

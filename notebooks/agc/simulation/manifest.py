@@ -10,6 +10,7 @@ from agc.samples import sample_named
 from agc.simulation.generator import covered_fraction, generator_version
 from agc.simulation.nanoaod import content_digest
 from agc.simulation.processes import BASE_SEED, COMMON, Recipe
+from agc.simulation.rootfile import LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,16 +18,10 @@ if TYPE_CHECKING:
 
     from agc.simulation.production import Sample
 
-__all__ = ["LABEL", "MANIFEST", "describe", "file_digest", "read_manifest", "update"]
+__all__ = ["MANIFEST", "describe", "file_digest", "read_manifest", "update"]
 
 #: The manifest's name in the folder of the files.
 MANIFEST = "manifest.json"
-
-#: What every plot and table of these events must say.
-LABEL = (
-    "Simulated by the Casa project with Pythia 8 and a parametric detector; "
-    "not CMS data, not CMS simulation"
-)
 
 _SEEDS = (
     "SeedSequence(base_seed, spawn_key=(crc32(sample name), batch, purpose)); "

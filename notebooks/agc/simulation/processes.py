@@ -4,8 +4,9 @@ Notes
 -----
 Everything that is not set here is Pythia's default (the Monash 2013 tune, NNPDF2.3 LO).
 
-*Left out on purpose.* Multiparton interactions are off: generation is four times
-faster, and jets above 30 GeV hardly change. There is no pile-up.
+*Left out on purpose.* Multiparton interactions are off, which makes generation four
+times faster; the energy they would add to jets and to isolation cones is missing. There
+is no pile-up.
 
 *tW.* Pythia 8 has no W t process. ``HiggsBSM:bg2H+-t`` has the same initial state,
 topology and colour flow, b g -> t + charged boson; the boson gets the mass, the width
@@ -19,7 +20,7 @@ of its events below the threshold, where four jets above 30 GeV practically neve
 appear. `PhaseSpaceCut` has what is needed to give the sample its inclusive count.
 The shower may emit harder than the first parton: restricted, as Pythia would do it by
 default, more than ten times fewer events are selected than from the AGC's inputs;
-unrestricted, the rate is theirs within a factor of two. The number of events with one
+unrestricted, the rate of events with an electron is 1.4 times theirs. The number of events with one
 or two jets is then too large; the task never looks at them. The same holds for the
 t-channel.
 
@@ -170,7 +171,7 @@ RECIPES = {
             "Vincia:pTmaxMatch = 2",
             "Vincia:pTdampMatch = 0",
         ),
-        batches=200,
+        batches=160,
         batch_size=250,
     ),
     "single_top_s_chan__nominal": Recipe(

@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
     import awkward as ak
 
-__all__ = ["TREE", "read_columns", "root_bytes"]
+__all__ = ["LABEL", "TREE", "read_columns", "root_bytes"]
 
 TREE = "Events"
+
+#: What every plot and table of these events must say; the title of the tree, too.
+LABEL = (
+    "Simulated by the Casa project with Pythia 8 and a parametric detector; "
+    "not CMS data, not CMS simulation"
+)
 
 #: 1 January 1995, 00:00:00, as ROOT packs it: the first time it can express.
 _NO_TIME = struct.pack(">I", (1 << 22) | (1 << 17))
@@ -95,6 +101,7 @@ def root_bytes(columns: Columns) -> bytes:
         tree = file.mktree(
             TREE,
             {name: array.type.content for name, array in arrays.items()},
+            title=LABEL,
             counter_name=lambda name: f"n{name}",
         )
         tree.extend(arrays)
