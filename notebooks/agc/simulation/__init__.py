@@ -17,6 +17,6 @@ Known differences from the AGC's inputs: leading order with a parton shower inst
 next-to-leading order; no pile-up, no multiparton interactions; tW by a scalar (see
 `processes`); W+jets above 20 GeV only. ``Muon_tightId`` works here. In the 200 real
 events of CMS Open Data that the tests read it is false for all 41 muons, and the AGC's
-published yields are those of electrons alone: the stand-in selects twice (ttbar) to four times
-(single top, s-channel) as many events per generated event.
+published yields look like those of electrons alone: the stand-in selects twice (ttbar)
+to four times (single top, s-channel) as many events per generated event.
 """

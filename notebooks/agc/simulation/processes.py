@@ -20,9 +20,9 @@ of its events below the threshold, where four jets above 30 GeV practically neve
 appear. `PhaseSpaceCut` has what is needed to give the sample its inclusive count.
 The shower may emit harder than the first parton: restricted, as Pythia would do it by
 default, more than ten times fewer events are selected than from the AGC's inputs;
-unrestricted, the rate of events with an electron is 1.4 times theirs. The number of events with one
-or two jets is then too large; the task never looks at them. The same holds for the
-t-channel.
+unrestricted, the rate of events with an electron is 1.4 times theirs. The number of
+events with one or two jets is then too large; the task never looks at them. The same
+holds for the t-channel.
 
 *Single top, s-channel.* The AGC's cross-section includes the leptonic branching
 fraction of the W, so the top quark's W decays to leptons only. All other top quarks
