@@ -50,15 +50,20 @@ def digest(layer: str) -> str:
     return hashlib.sha256(content + where).hexdigest()[:16]
 
 
-def is_current(layer: str) -> bool:
-    """Tell whether the environment holds this layer or one that contains it."""
+def needed(layer: str) -> str | None:
+    """Return the layer to install for a request, None where all of it is there.
+
+    What was installed with a larger layer stays: updating for ``lab`` an environment
+    that was made for ``test`` updates it for ``test``.
+    """
     try:
         stamp = json.loads(STAMP.read_text())
-    except (OSError, ValueError):
-        return False
-    made = stamp.get("layer")
-    larger = LAYERS[LAYERS.index(layer) :]
-    return made in larger and stamp.get("digest") == digest(made)
+        made = LAYERS.index(stamp["layer"])
+    except (OSError, ValueError, KeyError):
+        return layer
+    larger = LAYERS[max(made, LAYERS.index(layer))]
+    current = made >= LAYERS.index(layer) and stamp.get("digest") == digest(larger)
+    return None if current else larger
 
 
 def find_uv(environ: dict[str, str]) -> str:
@@ -195,8 +200,8 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("layer", choices=LAYERS)
-    layer = parser.parse_args().layer
-    if is_current(layer):
+    layer = needed(parser.parse_args().layer)
+    if layer is None:
         return 0
     sys.path.insert(0, str(REPOSITORY))
     from casa_env.paths import writable_environment

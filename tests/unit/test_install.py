@@ -114,20 +114,24 @@ def test_an_environment_that_is_current_is_left_alone(
     import install
 
     assert Path(install.REPOSITORY) == clone
-    assert not install.is_current("lab")
+    assert install.needed("lab") == "lab"
     (clone / ".venv").mkdir()
-    stamp = {"layer": "test", "digest": install.digest("test")}
-    install.STAMP.write_text(json.dumps(stamp))
-    # test holds all of lab, not the other way round
-    assert install.is_current("test")
-    assert install.is_current("lab")
-    install.STAMP.write_text(
-        json.dumps({"layer": "lab", "digest": install.digest("lab")})
-    )
-    assert not install.is_current("test")
-    with (clone / "environment" / "lab.lock").open("a") as lock:
-        lock.write("# changed\n")
-    assert not install.is_current("lab")
+
+    def made(layer: str) -> None:
+        stamp = {"layer": layer, "digest": install.digest(layer)}
+        install.STAMP.write_text(json.dumps(stamp))
+
+    made("test")  # holds all of lab, not the other way round
+    assert install.needed("test") is None
+    assert install.needed("lab") is None
+    made("lab")
+    assert install.needed("lab") is None
+    assert install.needed("test") == "test"
+    made("test")
+    for layer in ("lab", "test"):
+        with (clone / "environment" / f"{layer}.lock").open("a") as lock:
+            lock.write("# changed\n")
+    assert install.needed("lab") == "test"
 
 
 def test_missing_system_packages_are_listed_with_their_reason(
