@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BRANCHES",
     "READ_ERRORS",
+    "BoolArray",
     "Electrons",
     "Events",
     "FloatArray",
@@ -179,10 +180,13 @@ def _flat(column: ak.Array) -> tuple[IntArray | None, npt.NDArray[Any]]:
     """Return list offsets starting at 0 (None for one value per event) and values."""
     import awkward as ak
 
-    layout = ak.to_packed(column).layout
-    if layout.is_list:
-        return np.asarray(layout.offsets.data), ak.to_numpy(layout.content)
-    return None, ak.to_numpy(layout)
+    layout = ak.materialize(column).layout
+    if not isinstance(layout, ak.contents.NumpyArray | ak.contents.ListOffsetArray):
+        layout = ak.to_packed(layout, highlevel=False)
+    if not layout.is_list:
+        return None, ak.to_numpy(layout)
+    layout = layout.to_ListOffsetArray64(start_at_zero=True)
+    return np.asarray(layout.offsets.data), ak.to_numpy(layout.content)
 
 
 def _frozen(values: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -9,7 +9,7 @@ cross-section is multiplied in once, at the end.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numba
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from agc import selection
 from agc.histograms import BIN_HIGH, BIN_LOW, N_BINS
-from agc.smearing import standard_normal
+from agc.smearing import LARGEST_NORMAL, standard_normal
 from agc.variations import (
     BTAG_VAR_PER_50_GEV,
     N_BTAG_VARIATIONS,
@@ -26,7 +26,7 @@ from agc.variations import (
 )
 
 if TYPE_CHECKING:
-    from agc.columns import Events, FloatArray, IntArray
+    from agc.columns import BoolArray, Events, FloatArray, IntArray
 
 __all__ = ["FILLED_VARIATIONS", "fill_sums"]
 
@@ -49,6 +49,52 @@ _WEIGHT_STEPS = 2.0**24
 _PT_SCALE_UP = np.float32(PT_SCALE_UP)
 
 
+class JetBuffer(NamedTuple):
+    """Room for the jets of one event; its arrays are reused from event to event.
+
+    The first five describe the candidates: jets that some variation could select.
+    The others describe those that one variation does select.
+    """
+
+    place: IntArray
+    """Where the candidate is in the columns; shape (most jets of an event,), as all."""
+    tagged: BoolArray
+    x: FloatArray
+    y: FloatArray
+    z: FloatArray
+    selected: IntArray
+    """Which candidate it is."""
+    pt: FloatArray
+    """Varied, in GeV, as the momenta and the energy."""
+    px: FloatArray
+    py: FloatArray
+    pz: FloatArray
+    energy: FloatArray
+    selected_tagged: BoolArray
+
+
+@numba.njit(cache=True, nogil=True)
+def make_buffer(events: Events) -> JetBuffer:
+    """Return a buffer for the largest event of a chunk."""
+    n = 0
+    for e in range(len(events.jets.offsets) - 1):
+        n = max(n, events.jets.offsets[e + 1] - events.jets.offsets[e])
+    return JetBuffer(
+        np.empty(n, np.int64),
+        np.empty(n, np.bool_),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n, np.int64),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n, np.bool_),
+    )
+
+
 @numba.njit(cache=True, nogil=True)
 def to_weight_step(weight: float) -> float:
     """Round a weight to the nearest multiple of 2**-24."""
@@ -69,8 +115,8 @@ def bin_of(value: float) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def count_leptons(events: Events, e: int) -> int:
-    """Count the selected electrons and muons of event ``e``."""
+def has_one_lepton(events: Events, e: int) -> bool:
+    """Tell whether event ``e`` has exactly one selected electron or muon."""
     electrons, muons = events.electrons, events.muons
     n = 0
     for i in range(electrons.offsets[e], electrons.offsets[e + 1]):
@@ -88,7 +134,7 @@ def count_leptons(events: Events, e: int) -> int:
             muons.sip3d[i],
             muons.isolation[i],
         )
-    return n
+    return n == 1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -125,30 +171,87 @@ def add_event(
 
 
 @numba.njit(cache=True, nogil=True)
+def find_candidates(events: Events, e: int, reach: float, buffer: JetBuffer) -> int:
+    """Find the jets of event ``e`` that some variation could select.
+
+    A jet is one if it passes the identification and its pt would pass when multiplied
+    by ``reach``. Writes the jets to the front of the buffer. Returns how many there
+    are, or 0 where the event cannot be selected: too few, or none b-tagged.
+    """
+    jets = events.jets
+    n, n_btagged = 0, 0
+    for jet in range(jets.offsets[e], jets.offsets[e + 1]):
+        if selection.jet_passes_identification(
+            jets.eta[jet], jets.jet_id[jet]
+        ) and selection.passes_jet_pt(jets.pt[jet] * reach):
+            buffer.place[n] = jet
+            buffer.tagged[n] = selection.is_btagged(jets.btag[jet])
+            n_btagged += buffer.tagged[n]
+            n += 1
+    return n if n >= selection.MIN_JETS and n_btagged > 0 else 0
+
+
+@numba.njit(cache=True, nogil=True)
 def select_jets(  # noqa: PLR0917 - compiled functions have no keyword-only options
     events: Events,
     e: int,
     variation: int,
     resolution: FloatArray,
-    place: IntArray,
-    pt: FloatArray,
-) -> tuple[int, int]:
-    """Find the selected jets of event ``e`` under a jet variation.
+    n_candidates: int,
+    buffer: JetBuffer,
+) -> tuple[int, int, float]:
+    """Select the candidates whose pt passes under a jet variation.
 
-    Writes each one's place in the columns and its varied pt to the front of ``place``
-    and ``pt``; returns how many there are and how many of them are b-tagged.
+    Writes which they are and their pt to the front of the buffer; returns their
+    number, how many of them are b-tagged, and the sum of their pt in GeV.
     """
-    jets = events.jets
-    n, n_btagged = 0, 0
-    for jet in range(jets.offsets[e], jets.offsets[e + 1]):
-        if not selection.jet_passes_identification(jets.eta[jet], jets.jet_id[jet]):
-            continue
-        jet_pt = varied_pt(events, e, jet, variation, resolution)
-        if selection.passes_jet_pt(jet_pt):
-            place[n], pt[n] = jet, jet_pt
+    n, n_btagged, ht = 0, 0, 0.0
+    for candidate in range(n_candidates):
+        pt = varied_pt(events, e, buffer.place[candidate], variation, resolution)
+        if selection.passes_jet_pt(pt):
+            buffer.selected[n], buffer.pt[n] = candidate, pt
+            n_btagged += buffer.tagged[candidate]
+            ht += pt
             n += 1
-            n_btagged += selection.is_btagged(jets.btag[jet])
-    return n, n_btagged
+    return n, n_btagged, ht
+
+
+@numba.njit(cache=True, nogil=True)
+def find_directions(events: Events, n: int, buffer: JetBuffer) -> None:
+    """Write the first ``n`` candidates' directions, the momentum of a pt of 1 GeV."""
+    jets = events.jets
+    for i in range(n):
+        jet = buffer.place[i]
+        buffer.x[i] = math.cos(jets.phi[jet])
+        buffer.y[i] = math.sin(jets.phi[jet])
+        buffer.z[i] = math.sinh(jets.eta[jet])
+
+
+@numba.njit(cache=True, nogil=True)
+def selected_trijet_mass(events: Events, n: int, buffer: JetBuffer) -> float:
+    """Return `agc.selection.trijet_mass` of the ``n`` selected jets, in GeV.
+
+    The pt variations do not scale the jets' masses.
+    """
+    for i in range(n):
+        candidate, pt = buffer.selected[i], buffer.pt[i]
+        buffer.px[i] = pt * buffer.x[candidate]
+        buffer.py[i] = pt * buffer.y[candidate]
+        buffer.pz[i] = pt * buffer.z[candidate]
+        mass = float(events.jets.mass[buffer.place[candidate]])
+        buffer.energy[i] = math.sqrt(
+            buffer.px[i] ** 2 + buffer.py[i] ** 2 + buffer.pz[i] ** 2 + mass**2
+        )
+        buffer.selected_tagged[i] = buffer.tagged[candidate]
+    return float(
+        selection.trijet_mass(
+            buffer.px[:n],
+            buffer.py[:n],
+            buffer.pz[:n],
+            buffer.energy[:n],
+            buffer.selected_tagged[:n],
+        )
+    )
 
 
 @numba.njit(cache=True, nogil=True)
@@ -189,31 +292,33 @@ def fill_sums(
     """
     sums = np.zeros((2, _FIRST_BTAG + 2 * N_BTAG_VARIATIONS, N_BINS + 2, 2))
     jets = events.jets
-    n_jets = jets.offsets[1:] - jets.offsets[:-1]
-    most = n_jets.max() if len(n_jets) > 0 else 0
-    place, pt = np.empty(most, np.int64), np.empty(most, np.float64)
-    for e in range(len(n_jets)):
-        if n_jets[e] < selection.MIN_JETS or count_leptons(events, e) != 1:
+    n_events = len(jets.offsets) - 1
+    buffer = make_buffer(events)
+    reach = 1.0 + PT_RES_SIGMA * LARGEST_NORMAL
+    if len(resolution) > 0:
+        reach = max(reach, resolution.max())
+    n_variations = 1 if nominal_only else _N_JET_VARIATIONS
+    for e in range(n_events):
+        n_jets = jets.offsets[e + 1] - jets.offsets[e]
+        if n_jets < selection.MIN_JETS or not has_one_lepton(events, e):
             continue
-        for variation in range(1 if nominal_only else _N_JET_VARIATIONS):
-            n, n_btagged = select_jets(events, e, variation, resolution, place, pt)
+        n_candidates = find_candidates(events, e, reach, buffer)
+        has_directions = False
+        for variation in range(n_variations if n_candidates > 0 else 0):
+            n, n_btagged, ht = select_jets(
+                events, e, variation, resolution, n_candidates, buffer
+            )
             if n < selection.MIN_JETS or n_btagged == 0:
                 continue
-            jet = place[:n]
             if n_btagged == 1:
-                region, observable = _CONTROL, pt[:n].sum()
+                region, observable = _CONTROL, ht
             else:
-                region, observable = (
-                    _SIGNAL,
-                    selection.trijet_mass(
-                        pt[:n],
-                        jets.eta[jet],
-                        jets.phi[jet],
-                        jets.mass[jet],
-                        jets.btag[jet],
-                    ),
-                )
+                if not has_directions:
+                    find_directions(events, n_candidates, buffer)
+                    has_directions = True
+                region = _SIGNAL
+                observable = selected_trijet_mass(events, n, buffer)
             add_event(sums, region, variation, observable, 1.0)
             if variation == _NOMINAL and not nominal_only:
-                add_btag_variations(sums, region, observable, pt[:n])
+                add_btag_variations(sums, region, observable, buffer.pt)
     return sums

@@ -49,7 +49,7 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
     The output of a run is a dictionary: ``"histograms"``, one `hist.Hist` for each
     region, in events (not yet weighted with cross-sections: `agc.runs.normalised`);
     ``"events"``, processed events by dataset and file; ``"bad_files"``, reasons by
-    file.
+    file; and what these were made of, each chunk's ``"files"``.
     """
 
     def __init__(
@@ -111,7 +111,12 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
                 events[dataset][file] = tally["events"]
                 ((process, variation),) = tally["sample"]
                 _add_sums(histograms, process, variation, tally["sums"])
-        return {"histograms": histograms, "events": events, "bad_files": bad_files}
+        return {
+            **accumulator,
+            "histograms": histograms,
+            "events": events,
+            "bad_files": bad_files,
+        }
 
 
 def process_and_variation(dataset: str, metadata: dict[str, Any]) -> tuple[str, str]:

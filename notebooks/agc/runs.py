@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from coffea.nanoevents import BaseSchema
 from coffea.processor import Runner
 from coffea.processor.executor import FileMeta
 
-from agc.columns import READ_ERRORS, missing_branches
+from agc.columns import BRANCHES, READ_ERRORS, missing_branches
 from agc.errors import (
     AnalysisError,
     InputFileError,
@@ -184,45 +186,101 @@ def run_ttbar(
     for name, dataset in fileset.items():
         process_and_variation(name, dataset["metadata"])
     runner = Runner(
-        executor=executor, schema=BaseSchema, chunksize=chunksize, savemetrics=True,
+        executor=executor,
+        schema=BaseSchema,
+        chunksize=chunksize,
+        savemetrics=True,
         metadata_cache={},
-    )  # fmt: skip
+        skipbadfiles=READ_ERRORS,
+    )
     entries, bad_files = _examine(fileset, runner, on_bad_file)
     good = _without(fileset, bad_files)
     if not good:
         msg = f"none of the {len(bad_files)} input files can be used: {bad_files}"
         raise AnalysisError(msg)
-    # The processor goes on after a bad chunk: an exception would reach us from another
-    # process as text only, and one file after the other.
-    output, raw = runner(good, TtbarProcessor(on_bad_file="skip"))
+    files, raw = _process(good, runner)
+    unread = _unread(good, files, entries)
+    if unread:
+        # Reading many branches at once failed; one by one tells which, or succeeds.
+        files_again, raw_again = _process(unread, runner, preload=False)
+        for name, dataset in unread.items():
+            for file in dataset["files"]:
+                files.setdefault(name, {}).pop(file, None)
+            files[name] |= files_again.get(name, {})
+        raw += raw_again
+    output = TtbarProcessor().postprocess({"files": files})
+    lost = _unread(_without(good, output["bad_files"]), files, entries)
+    if lost:
+        names = ", ".join(
+            file for dataset in lost.values() for file in dataset["files"]
+        )
+        msg = f"not all events were processed of {names}: a task was lost; run again"
+        raise AnalysisError(msg)
     if output["bad_files"] and on_bad_file == "raise":
         file, cause = next(iter(output["bad_files"].items()))
         others = len(output["bad_files"]) - 1
         more = f" (and {others} more such files)" if others else ""
         raise UnreadableFileError(file, cause + more)
     bad_files |= output["bad_files"]
-    for dataset, files in output["events"].items():
-        for file, processed in files.items():
-            if processed != entries[dataset, file]:
-                msg = (
-                    f"{file}: {processed} of {entries[dataset, file]} events were "
-                    "processed: a task was lost; run again"
-                )
-                raise AnalysisError(msg)
     nevts = {
         name: sum(dataset["nevts"][file] for file in dataset["files"])
         for name, dataset in _without(fileset, bad_files).items()
     }
     metrics = Metrics(
         events=sum(sum(files.values()) for files in output["events"].values()),
-        bytes_read=int(raw.get("bytesread", 0)),
+        bytes_read=int(raw["bytesread"]),
         wall_time_s=time.perf_counter() - begin,
-        process_time_s=float(raw.get("processtime", 0.0)),
+        process_time_s=float(raw["processtime"]),
         cores=cores,
-        chunks=int(raw.get("chunks", 0)),
+        chunks=int(raw["chunks"]),
     )
     histograms = normalised(output["histograms"], nevts, lumi_pb=lumi_pb)
     return TtbarResult(histograms, output["histograms"], metrics, bad_files)
+
+
+def _process(
+    fileset: Fileset, runner: Runner, *, preload: bool = True
+) -> tuple[dict[str, Any], Counter[str]]:
+    """Process the files; return each one's tally, by dataset, and coffea's metrics.
+
+    A chunk that cannot be read is left out, or its tally says why: an exception would
+    reach us from another process as text only, and of one file after the other.
+    """
+    extra = {"preload": list(BRANCHES)} if preload else {}
+    wanted = {name: {**dataset, **extra} for name, dataset in fileset.items()}
+    with warnings.catch_warnings():
+        # coffea's own words on what we look after: reading again, leaving out
+        warnings.filterwarnings("ignore", "Performed attempt|Skipping bad file")
+        # coffea 2026.9 selects an RNTuple's fields by uproot's older option
+        warnings.filterwarnings("ignore", "the filter_branch kwarg")
+        try:
+            output, metrics = runner(wanted, TtbarProcessor(on_bad_file="skip"))
+        except ValueError as error:
+            if "No chunks returned results" not in str(error):
+                raise
+            return {}, Counter()  # not a single chunk could be read
+    numbers = ("bytesread", "processtime", "chunks")
+    counted = Counter({name: metrics.get(name, 0) for name in numbers})
+    return output["files"], counted
+
+
+def _unread(
+    fileset: Fileset, files: dict[str, Any], entries: dict[tuple[str, str], int]
+) -> Fileset:
+    """Return what of a fileset has not been processed with all of its events."""
+    unread = {
+        file
+        for name, dataset in fileset.items()
+        for file in dataset["files"]
+        if entries[name, file] != files.get(name, {}).get(file, {"events": 0})["events"]
+    }
+    complete = {
+        file: ""
+        for dataset in fileset.values()
+        for file in dataset["files"]
+        if file not in unread
+    }
+    return _without(fileset, complete)
 
 
 def _examine(

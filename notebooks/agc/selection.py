@@ -16,10 +16,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numba
-import numpy as np
 
 if TYPE_CHECKING:
-    from agc.columns import FloatArray
+    from agc.columns import BoolArray, FloatArray
 
 __all__ = [
     "BTAG_THRESHOLD",
@@ -98,14 +97,20 @@ def is_btagged(discriminant: float) -> bool:
 
 @numba.njit(cache=True, nogil=True)
 def trijet_mass(
-    pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatArray, btag: FloatArray
+    px: FloatArray,
+    py: FloatArray,
+    pz: FloatArray,
+    energy: FloatArray,
+    tagged: BoolArray,
 ) -> float:
     """Return the mass of the b-tagged three-jet system with the largest pt.
 
     Parameters
     ----------
-    pt, eta, phi, mass, btag
-        Of the event's selected jets, in the file's order; shape (jets,).
+    px, py, pz, energy
+        Of the event's selected jets in GeV, in the file's order; shape (jets,).
+    tagged
+        Which of them are b-tagged; shape (jets,).
 
     Returns
     -------
@@ -115,30 +120,22 @@ def trijet_mass(
         lexicographic order wins. Negative where the squared mass is (space-like by
         rounding), NaN where no combination has a b-tag.
     """
-    n = len(pt)
-    px, py, pz, energy = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    tagged = np.empty(n, dtype=np.bool_)
-    for i in range(n):
-        tagged[i] = is_btagged(btag[i])
-        px[i] = pt[i] * math.cos(phi[i])
-        py[i] = pt[i] * math.sin(phi[i])
-        pz[i] = pt[i] * math.sinh(eta[i])
-        energy[i] = math.sqrt(px[i] ** 2 + py[i] ** 2 + pz[i] ** 2 + mass[i] ** 2)
-    best_pt2, best = -1.0, (0, 0, 0)
+    n = len(px)
+    best_pt2, first, second, third = -1.0, 0, 0, 0
     for i in range(n - 2):
         for j in range(i + 1, n - 1):
+            pair_px, pair_py = px[i] + px[j], py[i] + py[j]
+            pair_tagged = tagged[i] or tagged[j]
             for k in range(j + 1, n):
-                if not (tagged[i] or tagged[j] or tagged[k]):
-                    continue
-                pt2 = (px[i] + px[j] + px[k]) ** 2 + (py[i] + py[j] + py[k]) ** 2
-                if pt2 > best_pt2:
-                    best_pt2, best = pt2, (i, j, k)
+                if pair_tagged or tagged[k]:
+                    pt2 = (pair_px + px[k]) ** 2 + (pair_py + py[k]) ** 2
+                    if pt2 > best_pt2:
+                        best_pt2, first, second, third = pt2, i, j, k
     if best_pt2 < 0.0:
         return math.nan
-    i, j, k = best
     mass2 = (
-        (energy[i] + energy[j] + energy[k]) ** 2
+        (energy[first] + energy[second] + energy[third]) ** 2
         - best_pt2
-        - (pz[i] + pz[j] + pz[k]) ** 2
+        - (pz[first] + pz[second] + pz[third]) ** 2
     )
     return math.copysign(math.sqrt(abs(mass2)), mass2)

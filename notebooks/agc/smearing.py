@@ -24,7 +24,10 @@ import numpy as np
 #: A whole number that fits into 64 bits.
 Word: TypeAlias = int | np.uint64
 
-__all__ = ["philox4x32", "standard_normal"]
+__all__ = ["LARGEST_NORMAL", "philox4x32", "standard_normal"]
+
+#: No number of `standard_normal` is larger: its uniform number is at least 2**-53.
+LARGEST_NORMAL = math.sqrt(2.0 * 53.0 * math.log(2.0))
 
 # Multipliers and Weyl increments of Philox4x32 (Salmon et al. 2011, table 2).
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)

@@ -69,7 +69,11 @@ def test_the_btag_cut_is_strict() -> None:
 
 
 def trijet_mass(jets: list[tuple[float, float, float, float, float]]) -> float:
-    return selection.trijet_mass(*np.array(jets).T.copy())
+    """Take pt, eta, phi, mass and the b-tag discriminant of each jet."""
+    pt, eta, phi, mass, btag = np.array(jets).T
+    px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
+    energy = np.sqrt(px**2 + py**2 + pz**2 + mass**2)
+    return selection.trijet_mass(px, py, pz, energy, btag > 0.5)
 
 
 def test_three_jets_at_rest_together_have_the_sum_of_their_energies_as_mass() -> None:
