@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -25,8 +26,9 @@ __all__ = [
     "IntArray",
     "Jets",
     "Muons",
-    "missing_branches",
+    "load_columns",
     "read_columns",
+    "require_branches",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -116,21 +118,87 @@ class Events(NamedTuple):
     event: IntArray
 
 
-def missing_branches(available: set[str]) -> list[str]:
-    """Return the branches that the analysis reads and a tree does not have."""
-    return [name for name in BRANCHES if name not in available]
-
-
-def read_columns(events: ak.Array, *, file: str = "the events") -> Events:
-    """Read what the analysis needs of a chunk of events.
+def load_columns(
+    file: str,
+    tree: str,
+    *,
+    entry_start: int | None = None,
+    entry_stop: int | None = None,
+    **options: Any,  # noqa: ANN401 - uproot's own
+) -> tuple[Events, int]:
+    """Read what the analysis needs of a range of events, all branches at once.
 
     Parameters
     ----------
-    events
-        Record array with a field for each branch, as coffea's ``BaseSchema`` makes
-        it (lazily: only the branches named in `BRANCHES` are read).
+    file, tree
+        Path or URL of a ROOT file, and the name of the TTree or RNTuple in it.
+    entry_start, entry_stop
+        The range; by default all entries.
+    **options
+        More options of `uproot.open`.
+
+    Returns
+    -------
+    tuple of Events and int
+        The columns, and the bytes that were requested from the file.
+
+    Raises
+    ------
+    MissingBranchError
+        A branch is not there; the message names it.
+    UnreadableFileError
+        The file or a branch cannot be read, or a branch's lists do not match those of
+        its collection.
+    """
+    wanted: dict[str, Any] = {"entry_start": entry_start, "entry_stop": entry_stop}
+    try:
+        with uproot.open({file: None}, **options) as opened:
+            columns = opened[tree]
+            require_branches(set(columns.keys()), file)
+            try:
+                arrays = columns.arrays(list(BRANCHES), how=dict, **wanted)
+            except READ_ERRORS:
+                # one by one: slower, but it tells which branch it is, or succeeds
+                arrays = {n: _one_branch(columns[n], file, wanted) for n in BRANCHES}
+            return read_columns(
+                arrays, file=file
+            ), opened.file.source.num_requested_bytes
+    except READ_ERRORS as error:
+        cause = f"it cannot be read ({type(error).__name__}: {error})"
+        raise UnreadableFileError(file, cause) from error
+
+
+def _one_branch(branch: Any, file: str, wanted: dict[str, Any]) -> ak.Array:  # noqa: ANN401 - a TBranch or an RField
+    """Read one branch, or say why it cannot be read."""
+    try:
+        return branch.array(**wanted)
+    except READ_ERRORS as error:
+        cause = f"branch {branch.name} cannot be read ({type(error).__name__}: {error})"
+        raise UnreadableFileError(file, cause) from error
+
+
+def require_branches(available: set[str], file: str) -> None:
+    """Raise unless a tree has every branch that the analysis reads.
+
+    Raises
+    ------
+    MissingBranchError
+        It lacks one; the message names all that it lacks.
+    """
+    missing = [name for name in BRANCHES if name not in available]
+    if missing:
+        raise MissingBranchError(file, f"no branch {', '.join(missing)}")
+
+
+def read_columns(arrays: Mapping[str, ak.Array], *, file: str = "the events") -> Events:
+    """Turn one array for each branch into the flat arrays that are computed with.
+
+    Parameters
+    ----------
+    arrays
+        By branch: a mapping, or a record array with the branches as fields.
     file
-        Where the events come from, for error messages.
+        Where they come from, for error messages.
 
     Returns
     -------
@@ -139,22 +207,13 @@ def read_columns(events: ak.Array, *, file: str = "the events") -> Events:
 
     Raises
     ------
-    MissingBranchError
-        A branch is not there; the message names it.
     UnreadableFileError
-        A branch cannot be read, or its lists do not match those of its collection.
+        A branch's lists do not match those of its collection.
     """
-    missing = missing_branches(set(events.fields))
-    if missing:
-        raise MissingBranchError(file, f"no branch {', '.join(missing)}")
     columns: dict[str, Any] = {}
     offsets: dict[str, IntArray] = {}
     for name, dtype in BRANCHES.items():
-        try:
-            starts, values = _flat(events[name])
-        except READ_ERRORS as error:
-            cause = f"branch {name} cannot be read ({type(error).__name__}: {error})"
-            raise UnreadableFileError(file, cause) from error
+        starts, values = _flat(arrays[name])
         columns[name] = _frozen(values, dtype)
         collection = name.split("_")[0]
         if starts is None:
@@ -181,11 +240,13 @@ def _flat(column: ak.Array) -> tuple[IntArray | None, npt.NDArray[Any]]:
     import awkward as ak
 
     layout = ak.materialize(column).layout
-    if not isinstance(layout, ak.contents.NumpyArray | ak.contents.ListOffsetArray):
+    flat = isinstance(layout, ak.contents.NumpyArray) or (
+        isinstance(layout, ak.contents.ListOffsetArray) and layout.offsets[0] == 0
+    )
+    if not flat:
         layout = ak.to_packed(layout, highlevel=False)
     if not layout.is_list:
         return None, ak.to_numpy(layout)
-    layout = layout.to_ListOffsetArray64(start_at_zero=True)
     return np.asarray(layout.offsets.data), ak.to_numpy(layout.content)
 
 

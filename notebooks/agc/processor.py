@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from coffea.processor import ProcessorABC
 
-from agc.columns import read_columns
+from agc.columns import load_columns
 from agc.errors import InputFileError, UnknownProcessError
 from agc.histograms import REGIONS, empty_histograms
 from agc.kernel import FILLED_VARIATIONS, fill_sums
@@ -29,9 +29,11 @@ _CONSTANT_WEIGHTS = {"scale_var_up": 1 + SCALE_VAR, "scale_var_down": 1 - SCALE_
 class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
     """Select events and fill both regions' histograms with every variation.
 
-    Runs on any coffea executor; use ``schema=BaseSchema``, which builds no
-    cross-references between collections. A dataset's metadata names its ``process``
-    and ``variation`` (see `agc.filesets`).
+    Runs on any coffea executor. A dataset's metadata names its ``process`` and
+    ``variation`` (see `agc.filesets`). Of the events that coffea hands over only the
+    metadata are used: the columns are read from the file in bulk, as flat arrays,
+    which costs half of what going through lazy event records does (measured on
+    200,000 events, zstd). So ``schema=BaseSchema`` is enough: it builds nothing.
 
     Parameters
     ----------
@@ -43,6 +45,8 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
         Jet-pt factors for ``pt_res_up`` instead of the counter-based random numbers,
         keyed by file and starting at its first entry: for comparing with a reference
         that draws its own.
+    uproot_options
+        Options of `uproot.open`.
 
     Notes
     -----
@@ -57,9 +61,11 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
         *,
         on_bad_file: OnBadFile = "raise",
         resolution: dict[str, np.ndarray] | None = None,
+        uproot_options: dict[str, Any] | None = None,
     ) -> None:
         self.on_bad_file = on_bad_file
         self.resolution = resolution or {}
+        self.uproot_options = uproot_options or {}
 
     def process(self, events: ak.Array) -> dict[str, Any]:
         """Return one chunk's tally, keyed by dataset and file.
@@ -77,20 +83,25 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
         tally: dict[str, Any] = {
             "sample": {sample},
             "events": len(events),
+            "bytes": 0,
             "sums": 0.0,
             "errors": set(),
         }
         try:
-            columns = read_columns(events, file=file)
+            columns, tally["bytes"] = load_columns(
+                file,
+                metadata["treename"],
+                entry_start=metadata["entrystart"],
+                entry_stop=metadata["entrystop"],
+                **self.uproot_options,
+            )
         except InputFileError as error:
             if self.on_bad_file == "raise":
                 raise
             tally["errors"] = {error.cause}
         else:
-            factors = self.resolution.get(file)
-            if factors is None:
-                factors = np.empty(0)
-            elif metadata["entrystart"] != 0:
+            factors = self.resolution.get(file, np.empty(0))
+            if len(factors) > 0 and metadata["entrystart"] != 0:
                 msg = "injected resolution factors need whole files as chunks"
                 raise ValueError(msg)
             nominal_only = sample[1] != NOMINAL

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,11 +12,10 @@ from coffea.nanoevents import BaseSchema
 from coffea.processor import Runner
 from coffea.processor.executor import FileMeta
 
-from agc.columns import BRANCHES, READ_ERRORS, missing_branches
+from agc.columns import READ_ERRORS, require_branches
 from agc.errors import (
     AnalysisError,
     InputFileError,
-    MissingBranchError,
     MissingTreeError,
     UnreadableFileError,
 )
@@ -191,31 +188,16 @@ def run_ttbar(
         chunksize=chunksize,
         savemetrics=True,
         metadata_cache={},
-        skipbadfiles=READ_ERRORS,
     )
     entries, bad_files = _examine(fileset, runner, on_bad_file)
     good = _without(fileset, bad_files)
     if not good:
         msg = f"none of the {len(bad_files)} input files can be used: {bad_files}"
         raise AnalysisError(msg)
-    files, raw = _process(good, runner)
-    unread = _unread(good, files, entries)
-    if unread:
-        # Reading many branches at once failed; one by one tells which, or succeeds.
-        files_again, raw_again = _process(unread, runner, preload=False)
-        for name, dataset in unread.items():
-            for file in dataset["files"]:
-                files.setdefault(name, {}).pop(file, None)
-            files[name] |= files_again.get(name, {})
-        raw += raw_again
-    output = TtbarProcessor().postprocess({"files": files})
-    lost = _unread(_without(good, output["bad_files"]), files, entries)
-    if lost:
-        names = ", ".join(
-            file for dataset in lost.values() for file in dataset["files"]
-        )
-        msg = f"not all events were processed of {names}: a task was lost; run again"
-        raise AnalysisError(msg)
+    # The processor goes on after a bad chunk: an exception would reach us from another
+    # process as text only, and of one file after the other.
+    output, raw = runner(good, TtbarProcessor(on_bad_file="skip"))
+    _require_all(output["events"], entries)
     if output["bad_files"] and on_bad_file == "raise":
         file, cause = next(iter(output["bad_files"].items()))
         others = len(output["bad_files"]) - 1
@@ -228,59 +210,32 @@ def run_ttbar(
     }
     metrics = Metrics(
         events=sum(sum(files.values()) for files in output["events"].values()),
-        bytes_read=int(raw["bytesread"]),
+        bytes_read=sum(
+            tally["bytes"]
+            for files in output["files"].values()
+            for tally in files.values()
+        ),
         wall_time_s=time.perf_counter() - begin,
-        process_time_s=float(raw["processtime"]),
+        process_time_s=float(raw.get("processtime", 0.0)),
         cores=cores,
-        chunks=int(raw["chunks"]),
+        chunks=int(raw.get("chunks", 0)),
     )
     histograms = normalised(output["histograms"], nevts, lumi_pb=lumi_pb)
     return TtbarResult(histograms, output["histograms"], metrics, bad_files)
 
 
-def _process(
-    fileset: Fileset, runner: Runner, *, preload: bool = True
-) -> tuple[dict[str, Any], Counter[str]]:
-    """Process the files; return each one's tally, by dataset, and coffea's metrics.
-
-    A chunk that cannot be read is left out, or its tally says why: an exception would
-    reach us from another process as text only, and of one file after the other.
-    """
-    extra = {"preload": list(BRANCHES)} if preload else {}
-    wanted = {name: {**dataset, **extra} for name, dataset in fileset.items()}
-    with warnings.catch_warnings():
-        # coffea's own words on what we look after: reading again, leaving out
-        warnings.filterwarnings("ignore", "Performed attempt|Skipping bad file")
-        # coffea 2026.9 selects an RNTuple's fields by uproot's older option
-        warnings.filterwarnings("ignore", "the filter_branch kwarg")
-        try:
-            output, metrics = runner(wanted, TtbarProcessor(on_bad_file="skip"))
-        except ValueError as error:
-            if "No chunks returned results" not in str(error):
-                raise
-            return {}, Counter()  # not a single chunk could be read
-    numbers = ("bytesread", "processtime", "chunks")
-    counted = Counter({name: metrics.get(name, 0) for name in numbers})
-    return output["files"], counted
-
-
-def _unread(
-    fileset: Fileset, files: dict[str, Any], entries: dict[tuple[str, str], int]
-) -> Fileset:
-    """Return what of a fileset has not been processed with all of its events."""
-    unread = {
-        file
-        for name, dataset in fileset.items()
-        for file in dataset["files"]
-        if entries[name, file] != files.get(name, {}).get(file, {"events": 0})["events"]
-    }
-    complete = {
-        file: ""
-        for dataset in fileset.values()
-        for file in dataset["files"]
-        if file not in unread
-    }
-    return _without(fileset, complete)
+def _require_all(
+    processed: Mapping[str, Mapping[str, int]], entries: Mapping[tuple[str, str], int]
+) -> None:
+    """Raise if a file that was processed was not processed as a whole."""
+    for dataset, files in processed.items():
+        for file, events in files.items():
+            if events != entries[dataset, file]:
+                msg = (
+                    f"{file}: {events} of {entries[dataset, file]} events were "
+                    "processed: a task was lost; run again"
+                )
+                raise AnalysisError(msg)
 
 
 def _examine(
@@ -333,10 +288,7 @@ def _entries_and_uuid(file: str, treename: str) -> dict[str, Any]:
                 cause = f"no tree {treename!r} in it, but {there}"
                 raise MissingTreeError(file, cause)
             tree = root_file[treename]
-            missing = missing_branches(set(tree.keys()))
-            if missing:
-                cause = f"tree {treename!r} has no branch {', '.join(missing)}"
-                raise MissingBranchError(file, cause)
+            require_branches(set(tree.keys()), file)
             return {"numentries": tree.num_entries, "uuid": root_file.file.fUUID}
     except FileNotFoundError as error:
         raise UnreadableFileError(file, "there is no such file") from error
