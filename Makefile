@@ -3,6 +3,8 @@
 NOTEBOOK ?= notebooks/agc-ttbar.ipynb
 # Parameters of the notebook that `make run` passes on, e.g. make run N_FILES=1
 N_FILES ?=
+# PYTHON=/path/to/python3.13 makes the environment with that Python, and later calls
+# keep it; by default it is the first on PATH that the locks support.
 # `make test APT=0` never installs system packages.
 APT ?= 1
 
@@ -17,7 +19,7 @@ help: ## show this list
 
 run: ## run the AGC ttbar analysis from files to fit (NOTEBOOK=..., N_FILES=... change what)
 	@$(SETUP) lab
-	@$(PY) -m casa_env run $(NOTEBOOK) $(if $(N_FILES),-p N_FILES=$(N_FILES))
+	@$(PY) -m casa_env run "$(NOTEBOOK)" $(if $(N_FILES),-p "N_FILES=$(N_FILES)")
 
 lab: ## open JupyterLab
 	@$(SETUP) lab

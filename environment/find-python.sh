@@ -1,8 +1,21 @@
 #!/bin/sh
-# Print the path of a Python that the locks support, or one line that says what is missing.
-for name in "${PYTHON:-python3}" python3.13 python3.12 python3.11 python3; do
-    found=$("$name" -c 'import sys
-if (3, 11) <= sys.version_info[:2] <= (3, 13): print(sys.executable)' 2>/dev/null)
+# Print the path of a Python that the locks support, or one line that says what is missing:
+# the one that PYTHON names, else the one that .venv was made with, else one on PATH.
+supported='import sys
+if (3, 11) <= sys.version_info[:2] <= (3, 13): print(sys.executable)'
+
+if [ -n "$PYTHON" ]; then
+    found=$("$PYTHON" -c "$supported" 2>/dev/null)
+    if [ -z "$found" ]; then
+        printf 'casa: PYTHON=%s is not a Python 3.11, 3.12 or 3.13: name another, or leave it out\n' "$PYTHON" >&2
+        exit 1
+    fi
+    printf '%s\n' "$found"
+    exit 0
+fi
+found=$("${0%/*}/../.venv/bin/python" -c 'import sys; print(sys._base_executable)' 2>/dev/null)
+for name in "$found" python3 python3.13 python3.12 python3.11; do
+    found=$("$name" -c "$supported" 2>/dev/null)
     if [ -n "$found" ]; then
         printf '%s\n' "$found"
         exit 0

@@ -24,6 +24,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCKS = REPOSITORY / "environment"
 VENV = REPOSITORY / ".venv"
+PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "casa-setup.json"
 CACHE = REPOSITORY / ".cache"
 
@@ -54,7 +55,8 @@ def needed(layer: str) -> str | None:
     """Return the layer to install for a request, None where all of it is there.
 
     What was installed with a larger layer stays: updating for ``lab`` an environment
-    that was made for ``test`` updates it for ``test``.
+    that was made for ``test`` updates it for ``test``. An environment whose Python
+    has been removed from this machine is made anew.
     """
     try:
         stamp = json.loads(STAMP.read_text())
@@ -63,7 +65,7 @@ def needed(layer: str) -> str | None:
         return layer
     larger = LAYERS[max(made, LAYERS.index(layer))]
     current = made >= LAYERS.index(layer) and stamp.get("digest") == digest(larger)
-    return None if current else larger
+    return None if current and PYTHON.exists() else larger
 
 
 def find_uv(environ: dict[str, str]) -> str:
@@ -126,10 +128,9 @@ def create(layer: str, environ: dict[str, str]) -> None:
         )
         raise SetupError(msg)
     uv = find_uv(environ)
-    python = VENV / "bin" / "python"
     version = ""
-    if python.exists():
-        ask = [str(python), "-c", "import sys; print(sys.version_info[:3])"]
+    if PYTHON.exists():
+        ask = [str(PYTHON), "-c", "import sys; print(sys.version_info[:3])"]
         version = subprocess.run(  # noqa: S603 - our own words
             ask, capture_output=True, text=True, check=False
         ).stdout.strip()
@@ -138,11 +139,13 @@ def create(layer: str, environ: dict[str, str]) -> None:
         _uv(uv, environ, "venv", *options, "--python", sys.executable, str(VENV))
     STAMP.unlink(missing_ok=True)
     lock = str(LOCKS / f"{layer}.lock")
+    # No builds: what a source distribution is built with is in no lock.
     sync = ("pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes")
-    _uv(uv, environ, *sync, "--python", str(python), lock)
+    sync += ("--no-build",)
+    _uv(uv, environ, *sync, "--python", str(PYTHON), lock)
     # Offline: nothing but this repository may come in here.
     editable = ("--no-deps", "--no-build-isolation", "--offline", "--quiet")
-    here = ("--python", str(python), "--editable", str(REPOSITORY))
+    here = ("--python", str(PYTHON), "--editable", str(REPOSITORY))
     _uv(uv, environ, "pip", "install", *editable, *here)
     STAMP.write_text(json.dumps({"layer": layer, "digest": digest(layer)}))
 
@@ -174,19 +177,34 @@ def _uv(uv: str, environ: dict[str, str], *words: str) -> None:
     if shutil.disk_usage(REPOSITORY).free < NEEDED_BYTES // 10:
         msg = f"the disk below {REPOSITORY} is full: free {NEEDED_BYTES / 1e9:.0f} GB"
         raise SetupError(msg)
-    network_words = (
-        "failed to fetch",
-        "dns error",
-        "error sending request",
-        "timed out",
-    )
-    if any(word in reason.lower() for word in network_words):
-        msg = (
-            "the package registry cannot be reached: check the network, then try again"
-        )
-        raise SetupError(msg)
+    if problem := registry_problem(reason):
+        raise SetupError(problem)
     msg = f"`uv {' '.join(words[:2])}` failed: {reason}"
     raise SetupError(msg)
+
+
+def registry_problem(reason: str) -> str:
+    """Return what keeps uv from the package registry, empty where nothing does.
+
+    Parameters
+    ----------
+    reason
+        What uv wrote, on one line: an error, its causes in turn, perhaps a hint.
+    """
+    words = ("failed to fetch", "dns error", "error sending request", "timed out")
+    if not any(word in reason.lower() for word in words):
+        return ""
+    cause = reason.partition(" hint: ")[0].rpartition(" cause: ")[2].rstrip(".")
+    if "certificate" in cause:
+        return (
+            f"the package registry's certificate is not trusted ({cause}): where the "
+            "network has an authority of its own, try again with UV_SYSTEM_CERTS=1, "
+            "or SSL_CERT_FILE set to its file"
+        )
+    return (
+        f"the package registry cannot be reached ({cause}): check the network, then "
+        "try again"
+    )
 
 
 def _progress(text: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -24,6 +27,35 @@ def clone(repository: Path, tmp_path: Path) -> Path:
         )
     shutil.copy(repository / "pyproject.toml", folder)
     return folder
+
+
+@pytest.fixture
+def install(clone: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Import the clone's own installer."""
+    monkeypatch.syspath_prepend(str(clone / "environment"))
+    monkeypatch.delitem(sys.modules, "install", raising=False)
+    module = importlib.import_module("install")
+    assert clone.samefile(module.REPOSITORY)
+    return module
+
+
+def find_python(clone: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "environment/find-python.sh"],
+        cwd=clone,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def old_python(path: Path) -> Path:
+    """Write a program that says nothing about itself, as a Python that is too old."""
+    path.parent.mkdir(parents=True)
+    path.write_text("#!/bin/sh\nexit 0\n")
+    path.chmod(0o755)
+    return path
 
 
 def setup(clone: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -77,61 +109,111 @@ def test_a_full_disk_is_said_before_anything_is_downloaded(
     assert "free some" in line
 
 
-def test_no_suitable_python_is_one_line(repository: Path, tmp_path: Path) -> None:
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "python3").write_text("#!/bin/sh\nexit 0\n")  # too old: prints nothing
-    (tools / "python3").chmod(0o755)
-    done = subprocess.run(
-        ["/bin/sh", str(repository / "environment" / "find-python.sh")],
-        env={"PATH": str(tools)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_no_suitable_python_is_one_line(clone: Path, tmp_path: Path) -> None:
+    tools = old_python(tmp_path / "bin" / "python3").parent
+    done = find_python(clone, PATH=str(tools))
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "no Python 3.11, 3.12 or 3.13 found" in line
     assert "PYTHON=" in line
 
 
-def test_the_python_that_was_named_is_found(repository: Path) -> None:
-    done = subprocess.run(
-        ["/bin/sh", str(repository / "environment" / "find-python.sh")],
-        env={"PATH": "/nowhere", "PYTHON": sys.executable},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_the_python_that_was_named_is_found(clone: Path) -> None:
+    done = find_python(clone, PATH="/nowhere", PYTHON=sys.executable)
     assert Path(done.stdout.strip()).samefile(sys.executable)
 
 
-def test_an_environment_that_is_current_is_left_alone(
-    clone: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_named_python_that_will_not_do_is_not_replaced_by_another(
+    clone: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.syspath_prepend(str(clone / "environment"))
-    monkeypatch.delitem(sys.modules, "install", raising=False)
-    import install
+    old = old_python(tmp_path / "bin" / "python2")
+    done = find_python(clone, PATH=str(Path(sys.executable).parent), PYTHON=str(old))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert f"PYTHON={old} is not a Python 3.11, 3.12 or 3.13" in line
 
-    assert Path(install.REPOSITORY) == clone
+
+def test_an_environment_keeps_the_python_it_was_made_with(
+    clone: Path, tmp_path: Path
+) -> None:
+    venv.create(clone / ".venv", symlinks=True)
+    tools = old_python(tmp_path / "bin" / "python3").parent
+    done = find_python(clone, PATH=str(tools))
+    assert Path(done.stdout.strip()).samefile(sys.executable)
+    assert ".venv" not in done.stdout  # it cannot be used to make itself anew
+
+
+def make_environment(install: ModuleType, layer: str) -> None:
+    """Leave what an installation leaves for the next one to see."""
+    install.PYTHON.parent.mkdir(parents=True, exist_ok=True)
+    install.PYTHON.touch()
+    stamp = {"layer": layer, "digest": install.digest(layer)}
+    install.STAMP.write_text(json.dumps(stamp))
+
+
+def test_what_is_not_there_is_needed(install: ModuleType) -> None:
     assert install.needed("lab") == "lab"
-    (clone / ".venv").mkdir()
-
-    def made(layer: str) -> None:
-        stamp = {"layer": layer, "digest": install.digest(layer)}
-        install.STAMP.write_text(json.dumps(stamp))
-
-    made("test")  # holds all of lab, not the other way round
-    assert install.needed("test") is None
-    assert install.needed("lab") is None
-    made("lab")
-    assert install.needed("lab") is None
     assert install.needed("test") == "test"
-    made("test")
+
+
+def test_an_environment_that_is_current_is_left_alone(install: ModuleType) -> None:
+    make_environment(install, "lab")
+    assert install.needed("lab") is None
+
+
+def test_the_tests_environment_holds_all_of_lab_not_the_other_way_round(
+    install: ModuleType,
+) -> None:
+    make_environment(install, "test")
+    assert install.needed("lab") is None
+    make_environment(install, "lab")
+    assert install.needed("test") == "test"
+
+
+def test_a_lock_that_changed_updates_the_layer_that_was_there(
+    install: ModuleType, clone: Path
+) -> None:
+    make_environment(install, "test")
     for layer in ("lab", "test"):
         with (clone / "environment" / f"{layer}.lock").open("a") as lock:
             lock.write("# changed\n")
     assert install.needed("lab") == "test"
+
+
+def test_an_environment_whose_python_was_removed_is_made_anew(
+    install: ModuleType,
+) -> None:
+    make_environment(install, "lab")
+    install.PYTHON.unlink()
+    install.PYTHON.symlink_to("/nowhere/python3")
+    assert install.needed("lab") == "lab"
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        ("dns error", "cannot be reached (dns error): check the network"),
+        ("invalid peer certificate: UnknownIssuer", "UV_SYSTEM_CERTS=1"),
+    ],
+)
+def test_what_keeps_the_registry_away_is_told_with_its_cause(
+    install: ModuleType, cause: str, told: str
+) -> None:
+    # as uv 0.13 writes it, on one line
+    reason = (
+        "error: Failed to fetch: https://example.org/simple/six/ "
+        "cause: error sending request for url (https://example.org/simple/six/) "
+        f"cause: client error (Connect) cause: {cause} hint: Consider something"
+    )
+    problem = install.registry_problem(reason)
+    assert told in problem
+    assert f"({cause})" in problem
+    assert "Consider" not in problem
+
+
+def test_another_failure_is_not_put_down_to_the_network(install: ModuleType) -> None:
+    assert install.registry_problem("error: Hash mismatch for `six==1.17.0`") == ""
 
 
 def test_missing_system_packages_are_listed_with_their_reason(
