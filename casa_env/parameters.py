@@ -136,9 +136,8 @@ def _check(name: str, value: object, defaults: Mapping[str, Any], where: str) ->
         step = f"Did you mean {nearest(name, defaults)}?" if defaults else ""
         raise ParameterError(what, looked_at=where, next_step=step)
     default = defaults[name]
-    numbers = (int, float)
     same = isinstance(value, type(default)) or (
-        isinstance(default, numbers) and isinstance(value, numbers)
+        isinstance(default, float) and isinstance(value, int)
     )
     if default is not None and not (
         same and isinstance(default, bool) == isinstance(value, bool)

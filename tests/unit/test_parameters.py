@@ -97,7 +97,8 @@ def test_values_of_the_default_s_type_are_accepted(name: str, value: object) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("N_FILES", "many"), ("NAME", 3), ("FAST", 1), ("CUT", True)]
+    ("name", "value"),
+    [("N_FILES", "many"), ("N_FILES", 1.5), ("NAME", 3), ("FAST", 1), ("CUT", True)],
 )
 def test_values_of_another_type_are_refused(name: str, value: object) -> None:
     with pytest.raises(ParameterError, match=f"The parameter {name} is of type"):
