@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from agc import selection
+from agc.compiled import compiled
 from agc.histograms import BIN_HIGH, BIN_LOW, N_BINS
 from agc.smearing import LARGEST_NORMAL, standard_normal
 from agc.variations import (
@@ -73,7 +73,7 @@ class JetBuffer(NamedTuple):
     selected_tagged: BoolArray
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def make_buffer(events: Events) -> JetBuffer:
     """Return a buffer for the largest event of a chunk."""
     n = 0
@@ -95,13 +95,13 @@ def make_buffer(events: Events) -> JetBuffer:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def to_weight_step(weight: float) -> float:
     """Round a weight to the nearest multiple of 2**-24."""
     return math.floor(weight * _WEIGHT_STEPS + 0.5) / _WEIGHT_STEPS
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def bin_of(value: float) -> int:
     """Return the bin of an observable: 0 is underflow, the last one overflow and NaN.
 
@@ -114,7 +114,7 @@ def bin_of(value: float) -> int:
     return N_BINS + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def has_one_lepton(events: Events, e: int) -> bool:
     """Tell whether event ``e`` has exactly one selected electron or muon."""
     electrons, muons = events.electrons, events.muons
@@ -137,7 +137,7 @@ def has_one_lepton(events: Events, e: int) -> bool:
     return n == 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def varied_pt(
     events: Events, e: int, jet: int, variation: int, resolution: FloatArray
 ) -> float:
@@ -160,7 +160,7 @@ def varied_pt(
     return float(jets.pt[jet])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def add_event(
     sums: FloatArray, region: int, variation: int, observable: float, weight: float
 ) -> None:
@@ -170,7 +170,7 @@ def add_event(
     sums[region, variation, i, 1] += to_weight_step(weight * weight)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def find_candidates(events: Events, e: int, reach: float, buffer: JetBuffer) -> int:
     """Find the jets of event ``e`` that some variation could select.
 
@@ -191,7 +191,7 @@ def find_candidates(events: Events, e: int, reach: float, buffer: JetBuffer) -> 
     return n if n >= selection.MIN_JETS and n_btagged > 0 else 0
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def select_jets(  # noqa: PLR0917 - compiled functions have no keyword-only options
     events: Events,
     e: int,
@@ -216,7 +216,7 @@ def select_jets(  # noqa: PLR0917 - compiled functions have no keyword-only opti
     return n, n_btagged, ht
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def find_directions(events: Events, n: int, buffer: JetBuffer) -> None:
     """Write the first ``n`` candidates' directions, the momentum of a pt of 1 GeV."""
     jets = events.jets
@@ -227,7 +227,7 @@ def find_directions(events: Events, n: int, buffer: JetBuffer) -> None:
         buffer.z[i] = math.sinh(jets.eta[jet])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def selected_trijet_mass(events: Events, n: int, buffer: JetBuffer) -> float:
     """Return `agc.selection.trijet_mass` of the ``n`` selected jets, in GeV.
 
@@ -254,7 +254,7 @@ def selected_trijet_mass(events: Events, n: int, buffer: JetBuffer) -> float:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def add_btag_variations(
     sums: FloatArray, region: int, observable: float, pt: FloatArray
 ) -> None:
@@ -266,7 +266,7 @@ def add_btag_variations(
         add_event(sums, region, up + 1, observable, 1.0 - shift)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def fill_sums(
     events: Events,
     resolution: FloatArray,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numba
+from agc.compiled import compiled
 
 if TYPE_CHECKING:
     from agc.columns import BoolArray, FloatArray
@@ -48,7 +48,7 @@ BTAG_THRESHOLD = 0.5
 MIN_JETS = 4
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def is_selected_electron(pt: float, eta: float, cut_based: int, sip3d: float) -> bool:
     """Tell whether an electron counts as the event's lepton."""
     return (
@@ -59,7 +59,7 @@ def is_selected_electron(pt: float, eta: float, cut_based: int, sip3d: float) ->
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def is_selected_muon(
     pt: float,
     eta: float,
@@ -77,25 +77,25 @@ def is_selected_muon(
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def jet_passes_identification(eta: float, jet_id: int) -> bool:
     """Tell whether a jet passes the cuts that no pt variation changes."""
     return abs(eta) < JET_ETA_MAX and (jet_id & JET_ID_TIGHT_LEPTON_VETO) != 0
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def passes_jet_pt(pt: float) -> bool:
     """Tell whether a jet's pt, after a variation, passes the cut."""
     return pt > JET_PT_MIN
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def is_btagged(discriminant: float) -> bool:
     """Tell whether a jet counts as b-tagged."""
     return discriminant > BTAG_THRESHOLD
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def trijet_mass(
     px: FloatArray,
     py: FloatArray,

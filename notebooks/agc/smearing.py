@@ -18,8 +18,9 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
-import numba
 import numpy as np
+
+from agc.compiled import compiled
 
 #: A whole number that fits into 64 bits.
 Word: TypeAlias = int | np.uint64
@@ -39,7 +40,7 @@ _ROUNDS = 10
 _JET_RESOLUTION_STREAM = 0x4A4552  # "JER"
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def philox4x32(  # noqa: PLR0917 - a counter and a key are six words
     c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
@@ -73,7 +74,7 @@ def philox4x32(  # noqa: PLR0917 - a counter and a key are six words
     return x0, x1, x2, x3
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def standard_normal(run: Word, lumi: Word, event: Word, jet: Word) -> float:
     """Return the standard normal random number that belongs to one jet.
 

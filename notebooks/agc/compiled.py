@@ -1,0 +1,131 @@
+"""Compile functions with numba and keep the machine code where it can be shared.
+
+All processes of a machine share one cache on disk, so only the first one compiles
+(about five seconds). numba's own cache has two gaps that matter here: it does not
+notice that a function or a constant in *another* module has changed, and it does not
+read a cache that it cannot write. So the folder is named by what the code is made
+from, and a cache that is there but read-only, as in an image, is copied once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import numba
+
+__all__ = ["compiled"]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_IMPORT = re.compile(r"^\s*from agc(?:\.(\w+))? import (.+)$", re.MULTILINE)
+_PACKAGE = Path(__file__).resolve().parent
+_log = logging.getLogger(__name__)
+
+
+def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Compile a function when it is first called, once for all processes.
+
+    Parameters
+    ----------
+    function
+        Numeric code that numba can compile without Python objects.
+
+    Returns
+    -------
+    callable
+        numba's dispatcher; it releases the interpreter's lock while it runs.
+
+    Notes
+    -----
+    Machine code goes below ``NUMBA_CACHE_DIR`` if that is set, else beside the source,
+    else below ``$XDG_CACHE_HOME/casa-env``, else to a folder of this process: the
+    first of them that can be written. Two processes that compile at once both write
+    whole files; the last one's stay.
+    """
+    config: Any = numba.config  # its names are not in numba's type information
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(_folder(Path(function.__code__.co_filename)))
+    try:
+        dispatcher: Callable[Arguments, Result] = numba.njit(cache=True, nogil=True)(
+            function
+        )
+    finally:
+        config.CACHE_DIR = before
+    return dispatcher
+
+
+@cache
+def _folder(source: Path) -> Path:
+    """Return where the machine code of a module is kept: a folder that can be written.
+
+    If a place that comes first cannot be written but has the code, it is copied.
+    """
+    name = f"numba-{_digest(source)}"
+    places = _places(os.environ)
+    for i, place in enumerate(places):
+        folder = place / name
+        if _can_write(folder):
+            for earlier in places[:i]:
+                if (earlier / name).is_dir():
+                    _log.debug("copying compiled code from %s to %s", earlier, folder)
+                    shutil.copytree(earlier / name, folder, dirs_exist_ok=True)
+                    break
+            return folder
+    msg = f"no place to keep compiled code: tried {', '.join(map(str, places))}"
+    raise OSError(msg)
+
+
+def _places(environ: os._Environ[str]) -> list[Path]:
+    """Return the folders that may hold compiled code, the preferred one first."""
+    caches = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/")) / ".cache"
+    places = [_PACKAGE / "__pycache__", Path(caches) / "casa-env", _own_folder()]
+    if environ.get("NUMBA_CACHE_DIR"):
+        places.insert(0, Path(environ["NUMBA_CACHE_DIR"]))
+    return places
+
+
+def _own_folder() -> Path:
+    """Return a folder for this user alone, below the temporary one."""
+    return Path(tempfile.gettempdir()) / f"casa-env-numba-{os.getuid()}"
+
+
+def _can_write(folder: Path) -> bool:
+    """Tell whether files can be made in a folder, by making one; it is created."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder.stat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+def _digest(source: Path) -> str:
+    """Return a digest of a module and of every module of this package it builds on."""
+    found = {source}
+    while True:
+        texts = {path: path.read_text() for path in found}
+        more = {path for text in texts.values() for path in _imported(text)} - found
+        if not more:
+            break
+        found |= more
+    content = "".join(texts[path] for path in sorted(found))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _imported(text: str) -> set[Path]:
+    """Return the files of this package's modules that a module imports."""
+    names: set[str] = set()
+    for module, imported in _IMPORT.findall(text):
+        names |= {module} if module else set(re.findall(r"\w+", imported))
+    paths = {_PACKAGE / f"{name}.py" for name in names}
+    return {path for path in paths if path.is_file()}
