@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,6 +26,8 @@ __all__ = [
     "IntArray",
     "Jets",
     "Muons",
+    "flat_columns",
+    "load_arrays",
     "load_columns",
     "read_columns",
     "require_branches",
@@ -151,18 +153,31 @@ def load_columns(
         its collection.
     """
     wanted: dict[str, Any] = {"entry_start": entry_start, "entry_stop": entry_stop}
+    arrays, n_bytes = load_arrays(file, tree, BRANCHES, **wanted, **options)
+    return read_columns(arrays, file=file), n_bytes
+
+
+def load_arrays(
+    file: str,
+    tree: str,
+    branches: Mapping[str, npt.DTypeLike],
+    *,
+    entry_start: int | None = None,
+    entry_stop: int | None = None,
+    **options: Any,  # noqa: ANN401 - uproot's own
+) -> tuple[dict[str, ak.Array], int]:
+    """Read some branches of a range of events; as `load_columns`, but unconverted."""
+    wanted: dict[str, Any] = {"entry_start": entry_start, "entry_stop": entry_stop}
     try:
         with uproot.open({file: None}, **options) as opened:
             columns = opened[tree]
-            require_branches(set(columns.keys()), file)
+            require_branches(set(columns.keys()), file, branches)
             try:
-                arrays = columns.arrays(list(BRANCHES), how=dict, **wanted)
+                arrays = columns.arrays(list(branches), how=dict, **wanted)
             except READ_ERRORS:
                 # one by one: slower, but it tells which branch it is, or succeeds
-                arrays = {n: _one_branch(columns[n], file, wanted) for n in BRANCHES}
-            return read_columns(
-                arrays, file=file
-            ), opened.file.source.num_requested_bytes
+                arrays = {n: _one_branch(columns[n], file, wanted) for n in branches}
+            return arrays, opened.file.source.num_requested_bytes
     except READ_ERRORS as error:
         cause = f"it cannot be read ({type(error).__name__}: {error})"
         raise UnreadableFileError(file, cause) from error
@@ -177,7 +192,9 @@ def _one_branch(branch: Any, file: str, wanted: dict[str, Any]) -> ak.Array:  # 
         raise UnreadableFileError(file, cause) from error
 
 
-def require_branches(available: set[str], file: str) -> None:
+def require_branches(
+    available: set[str], file: str, branches: Iterable[str] = BRANCHES
+) -> None:
     """Raise unless a tree has every branch that the analysis reads.
 
     Raises
@@ -185,7 +202,7 @@ def require_branches(available: set[str], file: str) -> None:
     MissingBranchError
         It lacks one; the message names all that it lacks.
     """
-    missing = [name for name in BRANCHES if name not in available]
+    missing = [name for name in branches if name not in available]
     if missing:
         raise MissingBranchError(file, f"no branch {', '.join(missing)}")
 
@@ -210,9 +227,31 @@ def read_columns(arrays: Mapping[str, ak.Array], *, file: str = "the events") ->
     UnreadableFileError
         A branch's lists do not match those of its collection.
     """
+    columns, offsets = flat_columns(arrays, BRANCHES, file=file)
+    by_collection = {
+        collection: [columns[name] for name in BRANCHES if name.startswith(collection)]
+        for collection in ("Electron_", "Muon_", "Jet_")
+    }
+    return Events(
+        Electrons(offsets["Electron"], *by_collection["Electron_"]),
+        Muons(offsets["Muon"], *by_collection["Muon_"]),
+        Jets(offsets["Jet"], *by_collection["Jet_"]),
+        columns["run"],
+        columns["luminosityBlock"],
+        columns["event"],
+    )
+
+
+def flat_columns(
+    arrays: Mapping[str, ak.Array],
+    branches: Mapping[str, npt.DTypeLike],
+    *,
+    file: str = "the events",
+) -> tuple[dict[str, Any], dict[str, IntArray]]:
+    """Return flat values by branch and offsets by collection; see `read_columns`."""
     columns: dict[str, Any] = {}
     offsets: dict[str, IntArray] = {}
-    for name, dtype in BRANCHES.items():
+    for name, dtype in branches.items():
         starts, values = _flat(arrays[name])
         columns[name] = _frozen(values, dtype)
         collection = name.split("_")[0]
@@ -221,18 +260,7 @@ def read_columns(arrays: Mapping[str, ak.Array], *, file: str = "the events") ->
         if not np.array_equal(offsets.setdefault(collection, starts), starts):
             cause = f"branch {name} has other list lengths than its collection"
             raise UnreadableFileError(file, cause)
-    by_collection = {
-        collection: [columns[name] for name in BRANCHES if name.startswith(collection)]
-        for collection in ("Electron_", "Muon_", "Jet_")
-    }
-    return Events(
-        Electrons(_frozen(offsets["Electron"], np.int64), *by_collection["Electron_"]),
-        Muons(_frozen(offsets["Muon"], np.int64), *by_collection["Muon_"]),
-        Jets(_frozen(offsets["Jet"], np.int64), *by_collection["Jet_"]),
-        columns["run"],
-        columns["luminosityBlock"],
-        columns["event"],
-    )
+    return columns, {name: _frozen(o, np.int64) for name, o in offsets.items()}
 
 
 def _flat(column: ak.Array) -> tuple[IntArray | None, npt.NDArray[Any]]:
