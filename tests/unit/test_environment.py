@@ -78,6 +78,16 @@ def pins(layer: str) -> dict[str, str]:
     return lock.pins(FOLDER / f"{layer}.lock")
 
 
+def hashes(layer: str) -> dict[str, frozenset[str]]:
+    """Return the hashes of every pin, by name and version."""
+    text = (FOLDER / f"{layer}.lock").read_text()
+    pinned = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]
+    return {
+        block.split()[0]: frozenset(re.findall(r"--hash=(\S+)", block))
+        for block in pinned
+    }
+
+
 def test_everything_promised_is_requested() -> None:
     assert set(REQUESTED) >= PROMISED
 
@@ -86,6 +96,14 @@ def test_everything_promised_is_requested() -> None:
 def test_a_larger_lock_contains_the_smaller_pin_for_pin(small: str, large: str) -> None:
     assert pins(small).items() <= pins(large).items()
     assert len(pins(small)) > 100
+
+
+@pytest.mark.parametrize(("small", "large"), [("worker", "lab"), ("lab", "test")])
+def test_a_larger_lock_takes_the_same_files_as_the_smaller(
+    small: str, large: str
+) -> None:
+    assert hashes(small).items() <= hashes(large).items()
+    assert min(map(len, hashes(small).values())) > 0
 
 
 @pytest.mark.parametrize("layer", LAYERS)
