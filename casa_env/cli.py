@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -203,9 +204,8 @@ def _run(options: argparse.Namespace) -> int:
     )
     if run.summary:
         print(f"\n{run.summary.strip()}")
-    opener = "make lab" if clone else f"jupyter lab {run.output}"
     print(f"\nThe executed notebook, after {run.seconds:.0f} s: {run.output}")
-    print(f"To open it: {opener}")
+    print(f"To open it: {_opener(run.output, clone)}")
     return 0
 
 
@@ -244,6 +244,13 @@ def _clone() -> Path | None:
         return clone_root()
     except CasaEnvError:
         return None
+
+
+def _opener(output: Path, clone: Path | None) -> str:
+    """Return the command that opens a notebook: `make lab` shows the clone only."""
+    if clone is not None and output.is_relative_to(clone):
+        return "make lab"
+    return f"jupyter lab {shlex.quote(str(output))}"
 
 
 def _indented(source: str) -> str:

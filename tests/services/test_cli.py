@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from casa_env import cli
 from casa_env.options import declarations
 
 SECRET = {"BEARER_TOKEN": "s3cret"}
@@ -134,8 +135,18 @@ def test_run_prints_a_line_a_cell_the_summary_and_where_the_copy_is(
     assert lines[3:5] == ["", "N is 3"]
     assert lines[6].startswith("The executed notebook, after ")
     assert lines[6].endswith(f": {output}")
-    assert lines[7] == "To open it: make lab"
+    assert lines[7] == f"To open it: jupyter lab {output}"
     assert output.is_file()
+
+
+def test_a_copy_in_the_clone_is_opened_with_make_lab_and_any_other_by_its_path() -> (
+    None
+):
+    clone = Path("/home/alice/a clone")
+    copy = clone / "notebooks" / "results" / "x.ipynb"
+    assert cli._opener(copy, clone) == "make lab"
+    assert cli._opener(copy, None) == f"jupyter lab '{copy}'"
+    assert cli._opener(Path("/tmp/x.ipynb"), clone) == "jupyter lab /tmp/x.ipynb"
 
 
 def test_run_shows_the_failing_cell_and_its_traceback_without_colours_on_a_pipe(
