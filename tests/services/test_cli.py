@@ -146,7 +146,7 @@ def test_a_copy_in_the_clone_is_opened_with_make_lab_and_any_other_by_its_path()
     copy = clone / "notebooks" / "results" / "x.ipynb"
     assert cli._opener(copy, clone) == "make lab"
     assert cli._opener(copy, None) == f"jupyter lab '{copy}'"
-    assert cli._opener(Path("/tmp/x.ipynb"), clone) == "jupyter lab /tmp/x.ipynb"
+    assert cli._opener(Path("/data/x.ipynb"), clone) == "jupyter lab /data/x.ipynb"
 
 
 def test_run_shows_the_failing_cell_and_its_traceback_without_colours_on_a_pipe(
