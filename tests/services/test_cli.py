@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_info_is_a_markdown_list_or_json_with_the_same_id(casa_env: type[Cli]) -
 def test_a_reader_that_leaves_early_is_no_error_worth_a_traceback(
     casa_env: type[Cli],
 ) -> None:
-    command = f"{sys.executable} -u -m casa_env info | head -n 1"
+    command = f"{shlex.quote(sys.executable)} -u -m casa_env info | head -n 1"
     done = subprocess.run(
         ["bash", "-c", command],
         env=os.environ | {"PYTHONPATH": str(casa_env.root)},
