@@ -115,13 +115,17 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
         bad_files: dict[str, str] = {}
         for dataset, files in sorted(accumulator.get("files", {}).items()):
             events[dataset] = {}
+            good = []
             for file, tally in sorted(files.items()):
                 if tally["errors"]:
                     bad_files[file] = "; ".join(sorted(tally["errors"]))
                     continue
                 events[dataset][file] = tally["events"]
-                ((process, variation),) = tally["sample"]
-                _add_sums(histograms, process, variation, tally["sums"])
+                good.append(tally)
+            if good:
+                ((process, variation),) = good[0]["sample"]
+                sums = sum(tally["sums"] for tally in good)
+                _add_sums(histograms, process, variation, sums)
         return {
             **accumulator,
             "histograms": histograms,
@@ -156,8 +160,10 @@ def _add_sums(
     variation: str,
     sums: np.ndarray,
 ) -> None:
-    """Add one file's sums to the histograms' cells of its process."""
+    """Add one dataset's sums to the histograms' cells of its process."""
     for i, region in enumerate(REGIONS):
+        histogram = histograms[region.name]
+        view: Any = histogram.view(flow=True)
         for label in variations_of(process, variation):
             if variation != NOMINAL:
                 content, factor = sums[i, 0], 1.0
@@ -165,12 +171,10 @@ def _add_sums(
                 content, factor = sums[i, 0], _CONSTANT_WEIGHTS[label]
             else:
                 content, factor = sums[i, FILLED_VARIATIONS.index(label)], 1.0
-            histogram = histograms[region.name]
             cell = (
                 slice(None),
                 histogram.axes["process"].index(process),
                 histogram.axes["variation"].index(label),
             )
-            view: Any = histogram.view(flow=True)
             view["value"][cell] += content[:, 0] * factor
             view["variance"][cell] += content[:, 1] * factor**2

@@ -5,23 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import uproot
 from coffea.nanoevents import BaseSchema
 from coffea.processor import Runner
 from coffea.processor.executor import FileMeta
 
-from agc.columns import READ_ERRORS, require_branches
-from agc.errors import (
-    AnalysisError,
-    InputFileError,
-    MissingTreeError,
-    UnreadableFileError,
-)
+from agc.errors import AnalysisError, InputFileError, UnreadableFileError
 from agc.histograms import REGIONS
 from agc.processor import OnBadFile, TtbarProcessor, process_and_variation
+from agc.rootfiles import entries_and_uuid
 from agc.samples import LUMI_PB
+from agc.skimmed import tally_skims
 from agc.variations import variations_of
 
 if TYPE_CHECKING:
@@ -145,6 +141,7 @@ def run_ttbar(
     on_bad_file: OnBadFile = "raise",
     lumi_pb: float = LUMI_PB,
     cores: int = 1,
+    skims: Path | None = None,
 ) -> TtbarResult:
     """Run the analysis from files to normalised histograms.
 
@@ -163,6 +160,11 @@ def run_ttbar(
         Integrated luminosity in 1/pb to normalise to.
     cores
         Cores that the executor uses, for the metrics.
+    skims
+        Folder of a skim cache, for example `agc.skims.skim_folder()`: a file that is
+        read is kept there as the events that could be selected, and running again
+        reads only those. The result is the same. Tasks are then whole files. None:
+        every event is read, and nothing is kept.
 
     Returns
     -------
@@ -182,31 +184,17 @@ def run_ttbar(
     begin = time.perf_counter()
     for name, dataset in fileset.items():
         process_and_variation(name, dataset["metadata"])
-    runner = Runner(
-        executor=executor,
-        schema=BaseSchema,
-        chunksize=chunksize,
-        savemetrics=True,
-        metadata_cache={},
-    )
-    entries, bad_files = _examine(fileset, runner, on_bad_file)
-    good = _without(fileset, bad_files)
-    if not good:
-        msg = f"none of the {len(bad_files)} input files can be used: {bad_files}"
-        raise AnalysisError(msg)
-    # The processor goes on after a bad chunk: an exception would reach us from another
-    # process as text only, and of one file after the other.
-    output, raw = runner(good, TtbarProcessor(on_bad_file="skip"))
-    _require_all(output["events"], entries)
-    if output["bad_files"] and on_bad_file == "raise":
-        file, cause = next(iter(output["bad_files"].items()))
-        others = len(output["bad_files"]) - 1
-        more = f" (and {others} more such files)" if others else ""
-        raise UnreadableFileError(file, cause + more)
-    bad_files |= output["bad_files"]
+    if skims is None:
+        output, raw, bad_files = _process(fileset, executor, chunksize, on_bad_file)
+    else:
+        items = _items(fileset)
+        tallies = tally_skims(items, executor, skims, on_bad_file=on_bad_file)
+        output = TtbarProcessor().postprocess({"files": tallies.files})
+        raw = {"processtime": tallies.process_time_s, "chunks": len(items)}
+        bad_files = tallies.bad_files
     nevts = {
         name: sum(dataset["nevts"][file] for file in dataset["files"])
-        for name, dataset in _without(fileset, bad_files).items()
+        for name, dataset in _usable(fileset, bad_files).items()
     }
     metrics = Metrics(
         events=sum(sum(files.values()) for files in output["events"].values()),
@@ -222,6 +210,31 @@ def run_ttbar(
     )
     histograms = normalised(output["histograms"], nevts, lumi_pb=lumi_pb)
     return TtbarResult(histograms, output["histograms"], metrics, bad_files)
+
+
+def _process(
+    fileset: Fileset, executor: ExecutorBase, chunksize: int, on_bad_file: OnBadFile
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+    """Process every event; return the output, coffea's metrics and the bad files."""
+    runner = Runner(
+        executor=executor,
+        schema=BaseSchema,
+        chunksize=chunksize,
+        savemetrics=True,
+        metadata_cache={},
+    )
+    entries, bad_files = _examine(fileset, runner, on_bad_file)
+    # The processor goes on after a bad chunk: an exception would reach us from another
+    # process as text only, and of one file after the other.
+    good = _usable(fileset, bad_files)
+    output, raw = runner(good, TtbarProcessor(on_bad_file="skip"))
+    _require_all(output["events"], entries)
+    if output["bad_files"] and on_bad_file == "raise":
+        file, cause = next(iter(output["bad_files"].items()))
+        others = len(output["bad_files"]) - 1
+        more = f" (and {others} more such files)" if others else ""
+        raise UnreadableFileError(file, cause + more)
+    return output, raw, bad_files | output["bad_files"]
 
 
 def _require_all(
@@ -246,11 +259,7 @@ def _examine(
     What is learnt goes into the runner's cache, so that coffea does not open the
     files again to cut them into chunks.
     """
-    items = [
-        FileMeta(name, file, tree, dataset["metadata"])
-        for name, dataset in fileset.items()
-        for file, tree in dataset["files"].items()
-    ]
+    items = _items(fileset)
     look = runner.executor.copy(
         function_name="look", desc="Opening", unit="file", compression=None
     )
@@ -273,35 +282,29 @@ def _look_into(item: FileMeta) -> dict[str, Any]:
     """Return a file's entries and uuid, or the error that says why it is unusable."""
     outcome: dict[str, Any] | InputFileError
     try:
-        outcome = _entries_and_uuid(item.filename, item.treename)
+        outcome = entries_and_uuid(item.filename, item.treename)
     except InputFileError as error:
         outcome = error
     return {"files": {(item.dataset, item.filename): outcome}}
 
 
-def _entries_and_uuid(file: str, treename: str) -> dict[str, Any]:
-    """Open a file and its tree; check that the branches are there."""
-    try:
-        with uproot.open({file: None}) as root_file:
-            if treename not in root_file:
-                there = ", ".join(root_file.keys(cycle=False)) or "nothing"
-                cause = f"no tree {treename!r} in it, but {there}"
-                raise MissingTreeError(file, cause)
-            tree = root_file[treename]
-            require_branches(set(tree.keys()), file)
-            return {"numentries": tree.num_entries, "uuid": root_file.file.fUUID}
-    except FileNotFoundError as error:
-        raise UnreadableFileError(file, "there is no such file") from error
-    except READ_ERRORS as error:
-        cause = f"it cannot be opened ({type(error).__name__}: {error})"
-        raise UnreadableFileError(file, cause) from error
+def _items(fileset: Fileset) -> list[FileMeta]:
+    """Return the files as coffea names them."""
+    return [
+        FileMeta(name, file, tree, dataset["metadata"])
+        for name, dataset in fileset.items()
+        for file, tree in dataset["files"].items()
+    ]
 
 
-def _without(fileset: Fileset, bad_files: Mapping[str, str]) -> Fileset:
+def _usable(fileset: Fileset, bad_files: Mapping[str, str]) -> Fileset:
     """Return the fileset less some files, less datasets that have none left."""
     good: Fileset = {}
     for name, dataset in fileset.items():
         files = {f: t for f, t in dataset["files"].items() if f not in bad_files}
         if files:
             good[name] = {**dataset, "files": files}
+    if not good:
+        msg = f"none of the {len(bad_files)} input files can be used: {bad_files}"
+        raise AnalysisError(msg)
     return good
