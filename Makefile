@@ -31,9 +31,10 @@ test: ## prove that everything works: unit, service and notebook tests
 	@$(PY) -m pytest tests
 	@$(PY) -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks/*.ipynb
 
-bench: ## measure, without judging
+bench: ## measure start-up and throughput (PROFILE=1: where the time goes)
 	@$(SETUP) test
 	@$(PY) tests/benchmarks/startup.py
+	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.throughput $(if $(PROFILE),--profile)
 
 lint: ## check style and types
 	@$(SETUP) test

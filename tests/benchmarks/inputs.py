@@ -26,6 +26,9 @@ from agc.simulation.rootfile import read_columns
 from benchmarks import enlarged
 from benchmarks.enlarged import COLLECTIONS, EVENTS, TTBAR, WJETS, Mixture
 
+#: After so many seconds the files of another recipe are not wanted any more.
+UNUSED_S = 86_400.0
+
 #: ROOT's default level of each; NanoAOD's own for LZMA.
 COMPRESSIONS = {"zstd": uproot.ZSTD(5), "zlib": uproot.ZLIB(1), "lzma": uproot.LZMA(9)}
 
@@ -82,19 +85,24 @@ def inputs(folder: Path) -> tuple[list[Input], Input]:
     """Return the files, one for each compression and sample, and one more.
 
     The one more is a second ttbar-like zstd file with other events, for two processes.
-    Files that another recipe made are removed.
+    Files that another recipe made are removed when nobody has used them for a day.
     """
     here = folder / _recipe()
     if not here.is_dir():
         for old in folder.iterdir():
-            shutil.rmtree(old, ignore_errors=True)
+            if old.stat().st_mtime < time.time() - UNUSED_S:
+                shutil.rmtree(old, ignore_errors=True)
         begin = time.perf_counter()
         print(f"making the inputs, once, in {here} ...", flush=True)
-        with tempfile.TemporaryDirectory(dir=folder) as made:
-            _make(Path(made))
-            shutil.copytree(made, here.with_suffix(".part"))
-        here.with_suffix(".part").rename(here)
+        part = Path(tempfile.mkdtemp(dir=folder))
+        try:
+            _make(part)
+            if not here.is_dir():  # another run may have been faster
+                part.rename(here)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
         print(f"... in {time.perf_counter() - begin:.0f} s\n")
+    os.utime(here)
     files = [
         Input(mixture.sample, compression, str(here / _name(mixture, compression, 1)))
         for compression in COMPRESSIONS

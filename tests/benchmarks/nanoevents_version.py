@@ -19,10 +19,13 @@ from coffea.analysis_tools import PackedSelection
 from coffea.nanoevents import NanoAODSchema
 from coffea.processor import IterativeExecutor, ProcessorABC, Runner
 
+from agc.features import FEATURES, feature_histograms
 from agc.filesets import Fileset
 from agc.histograms import empty_histograms
 from agc.smearing import standard_normal
 from agc.variations import PT_RES_SIGMA
+from benchmarks.assignment_models import Classifiers
+from benchmarks.nanoevents_assignment import best_features
 
 #: One factor for each jet of the events, flat and in file order.
 Resolution = Callable[[ak.Array], npt.NDArray[np.float64]]
@@ -50,12 +53,19 @@ def our_resolution(events: ak.Array) -> npt.NDArray[np.float64]:
 class NanoEventsTtbar(ProcessorABC):
     """Histograms in events, as `agc.processor.TtbarProcessor` fills them."""
 
-    def __init__(self, resolution: Resolution = random_resolution) -> None:
+    def __init__(
+        self,
+        resolution: Resolution = random_resolution,
+        classifiers: Classifiers | None = None,
+    ) -> None:
         self.resolution = resolution
+        self.classifiers = classifiers
 
     def process(self, events: ak.Array) -> dict[str, Any]:
         process = events.metadata["process"]
         histograms = empty_histograms()
+        if self.classifiers is not None:
+            histograms |= feature_histograms()
         factors = ak.unflatten(self.resolution(events), ak.num(events.Jet))
         jet_factor = {"pt_scale_up": np.float32(1.03), "pt_res_up": factors}
         weight_variations = [f"btag_var_{i}" for i in range(4)]
@@ -89,7 +99,8 @@ class NanoEventsTtbar(ProcessorABC):
             selections.add("atleast_2b", n_btagged >= 2)
 
             for region, btags in (("4j1b", "exactly_1b"), ("4j2b", "atleast_2b")):
-                selected = jets[selections.all("exactly_1l", "atleast_4j", btags)]
+                passing = selections.all("exactly_1l", "atleast_4j", btags)
+                selected = jets[passing]
                 if region == "4j1b":
                     observable = ak.sum(selected.pt, axis=-1)
                 else:
@@ -102,13 +113,25 @@ class NanoEventsTtbar(ProcessorABC):
                     trijet = trijet[trijet.max_btag > 0.5]
                     best = ak.argmax(trijet.p4.pt, axis=1, keepdims=True)
                     observable = ak.flatten(trijet["p4"][best].mass)
-                for label, weight in weights_of(variation, selected):
-                    histograms[region].fill(
-                        observable=observable,
-                        process=process,
-                        variation=label,
-                        weight=weight,
+                observables = {region: observable}
+                if self.classifiers is not None and region == "4j2b":
+                    features = best_features(
+                        electrons[passing],
+                        muons[passing],
+                        selected,
+                        ak.to_numpy(events.event[passing]),
+                        self.classifiers,
                     )
+                    names = (feature.name for feature in FEATURES)
+                    observables |= dict(zip(names, features.T, strict=True))
+                for label, weight in weights_of(variation, selected):
+                    for name, values in observables.items():
+                        histograms[name].fill(
+                            observable=values,
+                            process=process,
+                            variation=label,
+                            weight=weight,
+                        )
         return histograms
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
@@ -128,9 +151,13 @@ def weights_of(variation: str, jets: ak.Array) -> list[tuple[str, Any]]:
 
 
 def run_nanoevents(
-    fileset: Fileset, *, chunksize: int, resolution: Resolution = random_resolution
+    fileset: Fileset,
+    *,
+    chunksize: int,
+    resolution: Resolution = random_resolution,
+    classifiers: Classifiers | None = None,
 ) -> dict[str, Any]:
-    """Run it on one core; return histograms in events, by region."""
+    """Run it on one core; return histograms in events, by region and feature."""
     # Files with the needed columns only lack the targets of most cross-references.
     NanoAODSchema.warn_missing_crossrefs = False
     runner = Runner(
@@ -140,5 +167,5 @@ def run_nanoevents(
         savemetrics=True,
         metadata_cache={},
     )
-    output, _ = runner(fileset, NanoEventsTtbar(resolution))
+    output, _ = runner(fileset, NanoEventsTtbar(resolution, classifiers))
     return output
