@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agc import selection
-from agc.compiled import compiled
+from agc.compiled import compiled, inlined
 from agc.histograms import BIN_HIGH, BIN_LOW, N_BINS
 from agc.smearing import LARGEST_NORMAL, standard_normal
 from agc.variations import (
@@ -114,7 +114,7 @@ def bin_of(value: float) -> int:
     return N_BINS + 1
 
 
-@compiled
+@inlined
 def has_one_lepton(events: Events, e: int) -> bool:
     """Tell whether event ``e`` has exactly one selected electron or muon."""
     electrons, muons = events.electrons, events.muons
@@ -137,7 +137,7 @@ def has_one_lepton(events: Events, e: int) -> bool:
     return n == 1
 
 
-@compiled
+@inlined
 def varied_pt(
     events: Events, e: int, jet: int, variation: int, resolution: FloatArray
 ) -> float:
@@ -170,7 +170,7 @@ def add_event(
     sums[region, variation, i, 1] += to_weight_step(weight * weight)
 
 
-@compiled
+@inlined
 def find_candidates(events: Events, e: int, reach: float, buffer: JetBuffer) -> int:
     """Find the jets of event ``e`` that some variation could select.
 
@@ -191,7 +191,7 @@ def find_candidates(events: Events, e: int, reach: float, buffer: JetBuffer) -> 
     return n if n >= selection.MIN_JETS and n_btagged > 0 else 0
 
 
-@compiled
+@inlined
 def select_jets(  # noqa: PLR0917 - compiled functions have no keyword-only options
     events: Events,
     e: int,
@@ -216,7 +216,7 @@ def select_jets(  # noqa: PLR0917 - compiled functions have no keyword-only opti
     return n, n_btagged, ht
 
 
-@compiled
+@inlined
 def find_directions(events: Events, n: int, buffer: JetBuffer) -> None:
     """Write the first ``n`` candidates' directions, the momentum of a pt of 1 GeV."""
     jets = events.jets
@@ -227,7 +227,7 @@ def find_directions(events: Events, n: int, buffer: JetBuffer) -> None:
         buffer.z[i] = math.sinh(jets.eta[jet])
 
 
-@compiled
+@inlined
 def selected_trijet_mass(events: Events, n: int, buffer: JetBuffer) -> float:
     """Return `agc.selection.trijet_mass` of the ``n`` selected jets, in GeV.
 
