@@ -14,6 +14,7 @@ from coffea.processor.executor import FileMeta
 
 from agc.errors import AnalysisError, InputFileError, UnreadableFileError
 from agc.histograms import REGIONS
+from agc.metrics import Metrics
 from agc.processor import OnBadFile, TtbarProcessor, process_and_variation
 from agc.rootfiles import entries_and_uuid
 from agc.samples import LUMI_PB
@@ -30,54 +31,6 @@ __all__ = ["CHUNK_SIZE", "Metrics", "TtbarResult", "normalised", "run_ttbar"]
 
 #: Events that one task processes: about 20 MB of columns.
 CHUNK_SIZE = 200_000
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """What the AGC reports of a run."""
-
-    events: int
-    """Events processed, in all samples."""
-    bytes_read: int
-    """Bytes requested from the files (compressed)."""
-    wall_time_s: float
-    """From the first request to the merged histograms."""
-    process_time_s: float
-    """Time inside the processor, summed over all tasks."""
-    cores: int
-    """Cores that the executor could use."""
-    chunks: int
-    """Tasks run."""
-
-    @property
-    def events_per_second(self) -> float:
-        """Events processed per second of wall time."""
-        return self.events / self.wall_time_s
-
-    @property
-    def events_per_second_and_core(self) -> float:
-        """The same, divided by the number of cores."""
-        return self.events_per_second / self.cores
-
-    @property
-    def megabytes_per_second(self) -> float:
-        """Megabytes (10**6 bytes) read per second of wall time."""
-        return self.bytes_read / 1e6 / self.wall_time_s
-
-    def table(self) -> str:
-        """Return the figures as lines for people."""
-        return "\n".join(
-            (
-                f"events processed        {self.events:15,}",
-                f"data read               {self.bytes_read / 1e6:15,.1f} MB",
-                f"wall time               {self.wall_time_s:15.2f} s",
-                f"time in the processor   {self.process_time_s:15.2f} s",
-                f"cores                   {self.cores:15d}",
-                f"events/s                {self.events_per_second:15,.0f}",
-                f"events/s and core       {self.events_per_second_and_core:15,.0f}",
-                f"data rate               {self.megabytes_per_second:15.2f} MB/s",
-            )
-        )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +33,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import uproot
@@ -45,20 +44,14 @@ from agc import (
     rootfiles,
     selection,
     smearing,
+    tables,
     variations,
 )
-from agc.columns import (
-    BRANCHES,
-    READ_ERRORS,
-    Electrons,
-    Events,
-    Jets,
-    Muons,
-    load_columns,
-)
+from agc.columns import BRANCHES, READ_ERRORS, Events, load_columns
 from agc.errors import UnreadableFileError
 from agc.preselection import preselected, taken
 from agc.rootfiles import entries_and_uuid
+from agc.tables import events_of, table_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -78,6 +71,7 @@ MODULES = (
     rootfiles,
     selection,
     smearing,
+    tables,
     variations,
 )
 #: The libraries whose version may.
@@ -223,69 +217,22 @@ def _digest(content: list[Any]) -> str:
 def _made(file: str, tree: str) -> tuple[pa.Table, int]:
     """Read a whole file; return its skim and the bytes read."""
     entries = entries_and_uuid(file, tree)["numentries"]
-    tables: list[pa.Table] = []
+    parts: list[pa.Table] = []
     bytes_read = 0
     for start in range(0, max(entries, 1), CHUNK_SIZE):
         events, n_bytes = load_columns(
             file, tree, entry_start=start, entry_stop=start + CHUNK_SIZE
         )
         bytes_read += n_bytes
-        tables.append(_table(taken(events, preselected(events))))
-    table = pa.concat_tables(tables).combine_chunks()
+        parts.append(table_of(taken(events, preselected(events))))
+    table = pa.concat_tables(parts).combine_chunks()
     about = {"file": file, "tree": tree, "entries": str(entries)}
     return table.replace_schema_metadata(about), bytes_read
 
 
-def _table(events: Events) -> pa.Table:
-    """Return events as a table with a column for each branch."""
-    by_branch: dict[str, pa.Array] = {}
-    for prefix, objects in (
-        ("Electron_", events.electrons),
-        ("Muon_", events.muons),
-        ("Jet_", events.jets),
-    ):
-        for name, values in zip(_branches(prefix), objects[1:], strict=True):
-            by_branch[name] = pa.LargeListArray.from_arrays(objects.offsets, values)
-    by_branch["run"] = pa.array(events.run)
-    by_branch["luminosityBlock"] = pa.array(events.luminosity_block)
-    by_branch["event"] = pa.array(events.event)
-    return pa.table(by_branch)
-
-
 def _skim(table: pa.Table, bytes_read: int) -> Skim:
-    """Return a table's events as flat arrays."""
-
-    def objects(prefix: str) -> Iterator[npt.NDArray[Any]]:
-        lists = {name: table[name].combine_chunks() for name in _branches(prefix)}
-        first = next(iter(lists.values()))
-        yield _numbers(first.offsets, np.int64)
-        for name, values in lists.items():
-            yield _numbers(values.flatten(), BRANCHES[name])
-
-    def column(name: str) -> npt.NDArray[Any]:
-        return _numbers(table[name].combine_chunks(), BRANCHES[name])
-
-    events = Events(
-        Electrons(*objects("Electron_")),
-        Muons(*objects("Muon_")),
-        Jets(*objects("Jet_")),
-        column("run"),
-        column("luminosityBlock"),
-        column("event"),
-    )
-    return Skim(events, int(table.schema.metadata[b"entries"]), bytes_read)
-
-
-def _branches(prefix: str) -> list[str]:
-    """Return a collection's branches, in the order of its fields in `Events`."""
-    return [name for name in BRANCHES if name.startswith(prefix)]
-
-
-def _numbers(values: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Return values read-only, as `agc.columns` does: one type for the compiler."""
-    array = np.ascontiguousarray(values.to_numpy(zero_copy_only=False), dtype).view()
-    array.flags.writeable = False
-    return array
+    entries = int(table.schema.metadata[b"entries"])
+    return Skim(events_of(table), entries, bytes_read)
 
 
 def _keep(table: pa.Table, entry: Path) -> None:
