@@ -39,7 +39,13 @@ _URL_SECRETS: Final = re.compile(
 
 
 def text(raw: object) -> str:
-    """Return text, stripped. Raises `ValueError` for anything else."""
+    """Return text, stripped.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
     if not isinstance(raw, str):
         msg = "expected text"
         raise ValueError(msg)  # noqa: TRY004 - a wrong value; one type to catch
@@ -47,7 +53,13 @@ def text(raw: object) -> str:
 
 
 def texts(raw: object) -> tuple[str, ...]:
-    """Return several texts, from a list or from text with commas between."""
+    """Return several texts, from a list or from text with commas between.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
     parts = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(parts, list | tuple) or not all(
         isinstance(part, str) for part in parts
@@ -58,7 +70,13 @@ def texts(raw: object) -> tuple[str, ...]:
 
 
 def boolean(raw: object) -> bool:
-    """Return true or false, from a boolean or from 1/0, yes/no, on/off."""
+    """Return true or false, from a boolean or from 1/0, yes/no, on/off.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
     if isinstance(raw, bool):
         return raw
     word = raw.strip().lower() if isinstance(raw, str) else ""
@@ -69,7 +87,13 @@ def boolean(raw: object) -> bool:
 
 
 def integer(raw: object) -> int:
-    """Return a whole number that is not negative."""
+    """Return a whole number that is not negative.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
     if isinstance(raw, str) and raw.strip().isascii() and raw.strip().isdigit():
         return int(raw)
     if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
@@ -79,7 +103,13 @@ def integer(raw: object) -> int:
 
 
 def number(raw: object) -> float:
-    """Return a finite number that is not negative."""
+    """Return a finite number that is not negative.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
     value = math.nan
     if isinstance(raw, int | float | str) and not isinstance(raw, bool):
         try:
@@ -94,6 +124,11 @@ def number(raw: object) -> float:
 
 def size_bytes(raw: object) -> int:
     """Return a number of bytes, from a whole number or from text with a unit.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
 
     Examples
     --------
@@ -114,7 +149,13 @@ def size_bytes(raw: object) -> int:
 
 
 def path(raw: object) -> Path | None:
-    """Return a path, or ``None`` for empty text; ``~`` is left to the caller."""
+    """Return a path, or ``None`` for empty text; ``~`` is left to the caller.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
     if isinstance(raw, Path):
         return raw
     name = text(raw)
