@@ -8,7 +8,7 @@ Notes
 -----
 How to score was measured: nanoseconds for one permutation and tree on one thread of
 an AMD EPYC (shared), medians of 5 in one run of ``tests/benchmarks/scoring.py`` on the
-stand-in's ttbar events, XGBoost 3.2.0. 10,000 rows differ by less than a quarter.
+stand-in's ttbar events, XGBoost 3.2.0. With 10,000 rows each is within 26 % of this.
 
 ====================  ==========  =====  ========  =======
 model                 rows        masks  in place  DMatrix

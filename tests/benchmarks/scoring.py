@@ -23,7 +23,7 @@ from support.assignment import (  # noqa: E402
     trained,
 )
 
-MODELS = ((100, 5), (200, 6), (200, 8), (200, 12))
+MODELS = ((100, 5), (200, 6), (200, 8))
 ROWS = (10_000, 1_000_000)
 
 
