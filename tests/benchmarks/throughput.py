@@ -108,7 +108,7 @@ def print_throughput(files: list[Input]) -> None:
         )
         print(
             f"{file.label:16} {khz['reading']:9,.0f} {khz['nanoevents']:11,.0f} "
-            f"{khz['ours']:7,.0f} {khz['bare']:9,.0f}  {of_reading:8.2f} "
+            f"{khz['ours']:7,.0f} {khz['bare']:9,.0f}  {of_reading:8.3f} "
             f"{verdict(of_reading, READING_TARGETS[file.label]):22} {gain:10.1f} "
             f"{gain_verdict if file.compression == 'zstd' else '':21} {noise:6.2f}",
             flush=True,
