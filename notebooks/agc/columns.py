@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import lzma
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import cramjam
 import numpy as np
 import numpy.typing as npt
 import uproot
@@ -46,6 +48,8 @@ READ_ERRORS = (
     IndexError,
     struct.error,
     zlib.error,
+    lzma.LZMAError,
+    cramjam.DecompressionError,
     uproot.deserialization.DeserializationError,
     uproot.exceptions.KeyInFileError,
 )

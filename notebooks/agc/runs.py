@@ -180,7 +180,13 @@ def _process(
     # The processor goes on after a bad chunk: an exception would reach us from another
     # process as text only, and of one file after the other.
     good = _usable(fileset, bad_files)
-    output, raw = runner(good, TtbarProcessor(on_bad_file="skip"))
+    # The processor reads the columns itself, so coffea need not look at each of a
+    # NanoAOD file's hundreds of branches for every chunk.
+    output, raw = runner(
+        good,
+        TtbarProcessor(on_bad_file="skip"),
+        iteritems_options={"filter_name": ["event"]},
+    )
     _require_all(output["events"], entries)
     if output["bad_files"] and on_bad_file == "raise":
         file, cause = next(iter(output["bad_files"].items()))

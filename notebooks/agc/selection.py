@@ -4,6 +4,9 @@ Every constant stands here once. Energies and momenta are in GeV.
 
 Notes
 -----
+Limits that float32 cannot hold exactly are rounded to it: the columns are float32, and
+arrays of them are compared in float32 wherever they are cut on as a whole.
+
 Cuts are those of the AGC reference implementation
 (iris-hep/analysis-grand-challenge c37bf59): no trigger, no missing-energy cut, no
 lepton-jet cleaning. A comparison with NaN is false, so an object with a NaN in a
@@ -14,6 +17,8 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from agc.compiled import compiled
 
@@ -32,14 +37,14 @@ __all__ = [
 ]
 
 LEPTON_PT_MIN = 30.0
-LEPTON_ETA_MAX = 2.1
+LEPTON_ETA_MAX = np.float32(2.1)
 LEPTON_SIP3D_MAX = 4.0
 #: NanoAOD's cut-based identification: 4 is the tight working point.
 ELECTRON_TIGHT = 4
-MUON_ISOLATION_MAX = 0.15
+MUON_ISOLATION_MAX = np.float32(0.15)
 
 JET_PT_MIN = 30.0
-JET_ETA_MAX = 2.4
+JET_ETA_MAX = np.float32(2.4)
 #: Bit 2 of NanoAOD's ``jetId``: tight identification with lepton veto. The values
 #: seen in the inputs are 0, 2 (tight) and 6 (tight, and with the veto too).
 JET_ID_TIGHT_LEPTON_VETO = 1 << 2
@@ -51,7 +56,7 @@ MIN_JETS = 4
 @compiled
 def is_selected_electron(pt: float, eta: float, cut_based: int, sip3d: float) -> bool:
     """Tell whether an electron counts as the event's lepton."""
-    return (
+    return bool(
         pt > LEPTON_PT_MIN
         and abs(eta) < LEPTON_ETA_MAX
         and cut_based == ELECTRON_TIGHT
@@ -68,7 +73,7 @@ def is_selected_muon(
     isolation: float,
 ) -> bool:
     """Tell whether a muon counts as the event's lepton."""
-    return (
+    return bool(
         pt > LEPTON_PT_MIN
         and abs(eta) < LEPTON_ETA_MAX
         and tight_id
@@ -80,7 +85,7 @@ def is_selected_muon(
 @compiled
 def jet_passes_identification(eta: float, jet_id: int) -> bool:
     """Tell whether a jet passes the cuts that no pt variation changes."""
-    return abs(eta) < JET_ETA_MAX and (jet_id & JET_ID_TIGHT_LEPTON_VETO) != 0
+    return bool(abs(eta) < JET_ETA_MAX and (jet_id & JET_ID_TIGHT_LEPTON_VETO) != 0)
 
 
 @compiled

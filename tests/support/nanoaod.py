@@ -79,9 +79,12 @@ def random_events(n: int, seed: int = 1, *, max_jets: int = 9) -> ak.Array:
     return events_from(rows)
 
 
-def write_file(path: Path, events: ak.Array, *, tree: str = "Events") -> str:
+def write_file(
+    path: Path, events: ak.Array, *, tree: str = "Events", compression: object = None
+) -> str:
     """Write events as a NanoAOD-like tree; return the path as filesets name it."""
-    with uproot.recreate(path) as file:
+    options = {} if compression is None else {"compression": compression}
+    with uproot.recreate(path, **options) as file:
         columns = {name: events[name] for name in events.fields}
         file.mktree(tree, {name: column.type for name, column in columns.items()})
         file[tree].extend(columns)

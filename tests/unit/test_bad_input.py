@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import uproot
 from coffea.processor import FuturesExecutor, IterativeExecutor
+from uproot import LZMA
 
 from agc.columns import BRANCHES
 from agc.errors import (
@@ -54,17 +56,30 @@ def truncated(folder: Path) -> str:
     return str(path)
 
 
-def damaged(folder: Path) -> str:
-    """Make a file that opens, but whose last jet branch cannot be decompressed."""
-    path = Path(write_file(folder / "damaged.root", random_events(400)))
+def spoil(path: Path, change: Callable[[bytes], bytes]) -> str:
+    """Change the second half of the basket of a file's last jet branch."""
     with uproot.open(path) as file:
         branch = file["Events"]["Jet_jetId"]
         seek = branch.member("fBasketSeek")[0]
-        length = branch.member("fBasketBytes")[0]
+        stop = seek + branch.member("fBasketBytes")[0]
     content = bytearray(path.read_bytes())
-    content[seek + length // 2 : seek + length] = bytes(length - length // 2)
+    middle = (seek + stop) // 2
+    content[middle:stop] = change(content[middle:stop])
     path.write_bytes(content)
     return str(path)
+
+
+def damaged(folder: Path) -> str:
+    """Make a file that opens, but whose last jet branch cannot be decompressed."""
+    path = Path(write_file(folder / "damaged.root", random_events(400)))
+    return spoil(path, lambda content: bytes(len(content)))
+
+
+def flipped(folder: Path) -> str:
+    """Make a file compressed like the shipped ones, with noise in that branch."""
+    path = folder / "flipped.root"
+    write_file(path, random_events(400), compression=LZMA(9))
+    return spoil(path, lambda content: bytes(byte ^ 0x5A for byte in content))
 
 
 def no_tree(folder: Path) -> str:
@@ -86,6 +101,7 @@ def no_branch(folder: Path) -> str:
         (empty_file, UnreadableFileError, "cannot be opened"),
         (truncated, UnreadableFileError, "cannot be"),
         (damaged, UnreadableFileError, "Jet_jetId"),
+        (flipped, UnreadableFileError, "Jet_jetId"),
         (no_tree, MissingTreeError, "no tree 'Events' in it, but Runs"),
         (no_branch, MissingBranchError, "no branch Jet_btagCSVV2"),
     ],
@@ -105,7 +121,16 @@ def test_an_unusable_file_is_named_with_its_cause(
 
 @pytest.mark.parametrize(
     "make",
-    [missing, no_root_file, empty_file, truncated, damaged, no_tree, no_branch],
+    [
+        missing,
+        no_root_file,
+        empty_file,
+        truncated,
+        damaged,
+        flipped,
+        no_tree,
+        no_branch,
+    ],
 )
 def test_the_other_files_results_are_kept_on_request(
     make: Any, good: str, tmp_path: Path

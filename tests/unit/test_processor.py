@@ -101,11 +101,18 @@ def awkward_floats() -> st.SearchStrategy[float]:
     )
 
 
+def at_limit(limit: float) -> st.SearchStrategy[float]:
+    """Choose a cut's limit as float32 holds it, or one of its neighbours."""
+    exact, infinity = np.float32(limit), np.float32(np.inf)
+    near = [np.nextafter(exact, -infinity), exact, np.nextafter(exact, infinity)]
+    return st.sampled_from([float(x) for x in near] + [-float(exact)])
+
+
 def jets() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {
             "pt": awkward_floats(),
-            "eta": st.floats(-3, 3, width=32),
+            "eta": st.one_of(st.floats(-3, 3, width=32), at_limit(2.4)),
             "phi": st.floats(-3.125, 3.125, width=32),
             "mass": st.floats(0, 60, width=32),
             "btagCSVV2": st.sampled_from([0.0, 0.5, 0.5000001, 0.8, 0.8, 1.0, -10.0]),
@@ -118,7 +125,7 @@ def leptons(extra: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {
             "pt": st.sampled_from([29.0, 30.0, 35.0, 80.0, float("nan"), -50.0]),
-            "eta": st.floats(-2.5, 2.5, width=32),
+            "eta": st.one_of(st.floats(-2.5, 2.5, width=32), at_limit(2.1)),
             "sip3d": st.sampled_from([0.5, 3.9, 4.0, 7.0]),
             **extra,
         }

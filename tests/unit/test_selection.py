@@ -27,6 +27,9 @@ NAN = math.nan
         ((NAN, 0.0, 4, 1.0), False),
         ((-31.0, 0.0, 4, 1.0), False),
         ((31.0, NAN, 4, 1.0), False),
+        ((31.0, np.float32(2.1), 4, 1.0), False),
+        ((31.0, np.float32(-2.1), 4, 1.0), False),
+        ((31.0, np.nextafter(np.float32(2.1), np.float32(0)), 4, 1.0), True),
     ],
 )
 def test_electrons_pass_strict_cuts(
@@ -43,7 +46,8 @@ def test_electrons_pass_strict_cuts(
         ((31.0, -2.1, True, 1.0, 0.1), False),
         ((31.0, 0.0, False, 1.0, 0.1), False),
         ((31.0, 0.0, True, 4.0, 0.1), False),
-        ((31.0, 0.0, True, 1.0, 0.15), False),
+        ((31.0, 0.0, True, 1.0, np.float32(0.15)), False),
+        ((31.0, np.float32(2.1), True, 1.0, 0.1), False),
         ((31.0, 0.0, True, 1.0, NAN), False),
     ],
 )
@@ -55,7 +59,13 @@ def test_muons_pass_strict_cuts(
 
 @pytest.mark.parametrize(
     ("eta", "jet_id", "passes"),
-    [(0.0, 6, True), (0.0, 2, False), (0.0, 0, False), (0.0, 4, True), (2.4, 6, False)],
+    [
+        (0.0, 6, True),
+        (0.0, 2, False),
+        (0.0, 0, False),
+        (0.0, 4, True),
+        (np.float32(2.4), 6, False),
+    ],
 )
 def test_jets_need_the_tight_identification_with_lepton_veto(
     eta: float, jet_id: int, *, passes: bool
