@@ -222,9 +222,10 @@ def find_directions(events: Events, n: int, buffer: JetBuffer) -> None:
     jets = events.jets
     for i in range(n):
         jet = buffer.place[i]
-        buffer.x[i] = math.cos(jets.phi[jet])
-        buffer.y[i] = math.sin(jets.phi[jet])
-        buffer.z[i] = math.sinh(jets.eta[jet])
+        phi = np.float64(jets.phi[jet])  # or the functions would work in float32
+        buffer.x[i] = math.cos(phi)
+        buffer.y[i] = math.sin(phi)
+        buffer.z[i] = math.sinh(np.float64(jets.eta[jet]))
 
 
 @inlined
@@ -238,7 +239,7 @@ def selected_trijet_mass(events: Events, n: int, buffer: JetBuffer) -> float:
         buffer.px[i] = pt * buffer.x[candidate]
         buffer.py[i] = pt * buffer.y[candidate]
         buffer.pz[i] = pt * buffer.z[candidate]
-        mass = float(events.jets.mass[buffer.place[candidate]])
+        mass = np.float64(events.jets.mass[buffer.place[candidate]])
         buffer.energy[i] = math.sqrt(
             buffer.px[i] ** 2 + buffer.py[i] ** 2 + buffer.pz[i] ** 2 + mass**2
         )

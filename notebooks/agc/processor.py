@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
 from coffea.processor import ProcessorABC
 
 from agc.columns import load_columns
 from agc.errors import InputFileError, UnknownProcessError
 from agc.histograms import REGIONS, empty_histograms
-from agc.kernel import FILLED_VARIATIONS, fill_sums
+from agc.kernel import FILLED_VARIATIONS
+from agc.tasks import failed_tally, tally_of
 from agc.variations import NOMINAL, SCALE_VAR, variations_of
 
 if TYPE_CHECKING:
     import awkward as ak
     import hist
+    import numpy as np
 
 __all__ = ["OnBadFile", "TtbarProcessor", "process_and_variation"]
 
@@ -80,15 +81,8 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
         metadata = events.metadata
         dataset, file = metadata["dataset"], metadata["filename"]
         sample = process_and_variation(dataset, metadata)
-        tally: dict[str, Any] = {
-            "sample": {sample},
-            "events": len(events),
-            "bytes": 0,
-            "sums": 0.0,
-            "errors": set(),
-        }
         try:
-            columns, tally["bytes"] = load_columns(
+            columns, bytes_read = load_columns(
                 file,
                 metadata["treename"],
                 entry_start=metadata["entrystart"],
@@ -98,14 +92,20 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
         except InputFileError as error:
             if self.on_bad_file == "raise":
                 raise
-            tally["errors"] = {error.cause}
-        else:
-            factors = self.resolution.get(file, np.empty(0))
-            if len(factors) > 0 and metadata["entrystart"] != 0:
-                msg = "injected resolution factors need whole files as chunks"
-                raise ValueError(msg)
-            nominal_only = sample[1] != NOMINAL
-            tally["sums"] = fill_sums(columns, np.asarray(factors, float), nominal_only)
+            return {
+                "files": {dataset: {file: failed_tally(sample, len(events), error)}}
+            }
+        factors = self.resolution.get(file)
+        if factors is not None and metadata["entrystart"] != 0:
+            msg = "injected resolution factors need whole files as chunks"
+            raise ValueError(msg)
+        tally = tally_of(
+            sample,
+            columns,
+            n_events=len(events),
+            bytes_read=bytes_read,
+            resolution=factors,
+        )
         return {"files": {dataset: {file: tally}}}
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,8 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
             good = []
             for file, tally in sorted(files.items()):
                 if tally["errors"]:
-                    bad_files[file] = "; ".join(sorted(tally["errors"]))
+                    causes = sorted({error.cause for error in tally["errors"]})
+                    bad_files[file] = "; ".join(causes)
                     continue
                 events[dataset][file] = tally["events"]
                 good.append(tally)

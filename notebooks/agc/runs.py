@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coffea.nanoevents import BaseSchema
-from coffea.processor import Runner
-from coffea.processor.executor import FileMeta
-
-from agc.errors import AnalysisError, InputFileError, UnreadableFileError
+from agc.errors import AnalysisError, InputFileError
 from agc.histograms import REGIONS
 from agc.metrics import Metrics
 from agc.processor import OnBadFile, TtbarProcessor, process_and_variation
-from agc.rootfiles import entries_and_uuid
 from agc.samples import LUMI_PB
-from agc.skimmed import tally_skims
+from agc.tasks import Piece, look_into, pieces_of, run_tasks, tally_pieces
 from agc.variations import variations_of
 
 if TYPE_CHECKING:
@@ -135,125 +131,79 @@ def run_ttbar(
         No file is left, or a chunk was lost.
     """
     begin = time.perf_counter()
-    for name, dataset in fileset.items():
-        process_and_variation(name, dataset["metadata"])
+    whole = [
+        Piece(name, process_and_variation(name, dataset["metadata"]), file, tree)
+        for name, dataset in fileset.items()
+        for file, tree in dataset["files"].items()
+    ]
+    bad_files: dict[str, str] = {}
+    pieces = whole
     if skims is None:
-        output, raw, bad_files = _process(fileset, executor, chunksize, on_bad_file)
-    else:
-        items = _items(fileset)
-        tallies = tally_skims(items, executor, skims, on_bad_file=on_bad_file)
-        output = TtbarProcessor().postprocess({"files": tallies.files})
-        raw = {"processtime": tallies.process_time_s, "chunks": len(items)}
-        bad_files = tallies.bad_files
+        pieces, bad_files = _examined(whole, executor, chunksize, on_bad_file)
+        _usable(fileset, bad_files)
+    found = tally_pieces(pieces, executor, skims=skims)
+    _require_all(pieces, found["files"])
+    output = TtbarProcessor().postprocess(found)
+    for files in found["files"].values():
+        for tally in files.values():
+            for error in tally["errors"]:
+                if on_bad_file == "raise":
+                    raise error
+    bad_files |= output["bad_files"]
     nevts = {
         name: sum(dataset["nevts"][file] for file in dataset["files"])
         for name, dataset in _usable(fileset, bad_files).items()
     }
+    tallies = [tally for files in found["files"].values() for tally in files.values()]
     metrics = Metrics(
         events=sum(sum(files.values()) for files in output["events"].values()),
-        bytes_read=sum(
-            tally["bytes"]
-            for files in output["files"].values()
-            for tally in files.values()
-        ),
+        bytes_read=sum(tally["bytes"] for tally in tallies),
         wall_time_s=time.perf_counter() - begin,
-        process_time_s=float(raw.get("processtime", 0.0)),
+        process_time_s=found["seconds"],
         cores=cores,
-        chunks=int(raw.get("chunks", 0)),
+        chunks=len(pieces),
     )
     histograms = normalised(output["histograms"], nevts, lumi_pb=lumi_pb)
     return TtbarResult(histograms, output["histograms"], metrics, bad_files)
 
 
-def _process(
-    fileset: Fileset, executor: ExecutorBase, chunksize: int, on_bad_file: OnBadFile
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
-    """Process every event; return the output, coffea's metrics and the bad files."""
-    runner = Runner(
-        executor=executor,
-        schema=BaseSchema,
-        chunksize=chunksize,
-        savemetrics=True,
-        metadata_cache={},
-    )
-    entries, bad_files = _examine(fileset, runner, on_bad_file)
-    # The processor goes on after a bad chunk: an exception would reach us from another
-    # process as text only, and of one file after the other.
-    good = _usable(fileset, bad_files)
-    # The processor reads the columns itself, so coffea need not look at each of a
-    # NanoAOD file's hundreds of branches for every chunk.
-    output, raw = runner(
-        good,
-        TtbarProcessor(on_bad_file="skip"),
-        iteritems_options={"filter_name": ["event"]},
-    )
-    _require_all(output["events"], entries)
-    if output["bad_files"] and on_bad_file == "raise":
-        file, cause = next(iter(output["bad_files"].items()))
-        others = len(output["bad_files"]) - 1
-        more = f" (and {others} more such files)" if others else ""
-        raise UnreadableFileError(file, cause + more)
-    return output, raw, bad_files | output["bad_files"]
+def _examined(
+    whole: Sequence[Piece],
+    executor: ExecutorBase,
+    chunksize: int,
+    on_bad_file: OnBadFile,
+) -> tuple[list[Piece], dict[str, str]]:
+    """Open every file once, where the tasks will run; return its pieces, or why not."""
+    found = run_tasks(look_into, whole, executor, description="Opening")["files"]
+    pieces: list[Piece] = []
+    bad_files: dict[str, str] = {}
+    for piece in whole:
+        outcome = found[piece.dataset, piece.file]
+        if not isinstance(outcome, InputFileError):
+            pieces += pieces_of(piece, outcome, chunksize)
+        elif on_bad_file == "raise":
+            raise outcome
+        else:
+            bad_files[piece.file] = outcome.cause
+    return pieces, bad_files
 
 
 def _require_all(
-    processed: Mapping[str, Mapping[str, int]], entries: Mapping[tuple[str, str], int]
+    pieces: Sequence[Piece], files: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> None:
-    """Raise if a file that was processed was not processed as a whole."""
-    for dataset, files in processed.items():
-        for file, events in files.items():
-            if events != entries[dataset, file]:
-                msg = (
-                    f"{file}: {events} of {entries[dataset, file]} events were "
-                    "processed: a task was lost; run again"
-                )
-                raise AnalysisError(msg)
-
-
-def _examine(
-    fileset: Fileset, runner: Runner, on_bad_file: OnBadFile
-) -> tuple[dict[tuple[str, str], int], dict[str, str]]:
-    """Open every file once, where the tasks will run; return entries and bad files.
-
-    What is learnt goes into the runner's cache, so that coffea does not open the
-    files again to cut them into chunks.
-    """
-    items = _items(fileset)
-    look = runner.executor.copy(
-        function_name="look", desc="Opening", unit="file", compression=None
-    )
-    found, _ = look(items, _look_into, {})
-    entries: dict[tuple[str, str], int] = {}
-    bad_files: dict[str, str] = {}
-    for item in items:
-        outcome = found["files"][item.dataset, item.filename]
-        if isinstance(outcome, InputFileError):
-            if on_bad_file == "raise":
-                raise outcome
-            bad_files[item.filename] = outcome.cause
-        else:
-            entries[item.dataset, item.filename] = outcome["numentries"]
-            runner.metadata_cache[item] = {**item.metadata, **outcome}
-    return entries, bad_files
-
-
-def _look_into(item: FileMeta) -> dict[str, Any]:
-    """Return a file's entries and uuid, or the error that says why it is unusable."""
-    outcome: dict[str, Any] | InputFileError
-    try:
-        outcome = entries_and_uuid(item.filename, item.treename)
-    except InputFileError as error:
-        outcome = error
-    return {"files": {(item.dataset, item.filename): outcome}}
-
-
-def _items(fileset: Fileset) -> list[FileMeta]:
-    """Return the files as coffea names them."""
-    return [
-        FileMeta(name, file, tree, dataset["metadata"])
-        for name, dataset in fileset.items()
-        for file, tree in dataset["files"].items()
-    ]
+    """Raise if a piece was not processed."""
+    expected: Counter[tuple[str, str]] = Counter()
+    for piece in pieces:
+        expected[piece.dataset, piece.file] += (piece.stop or 0) - (piece.start or 0)
+    for (dataset, file), events in expected.items():
+        tally = files.get(dataset, {}).get(file)
+        if tally is None or tally["events"] < events:
+            done = 0 if tally is None else tally["events"]
+            msg = (
+                f"{file}: {done} of {events} events were processed: a task was lost; "
+                "run again"
+            )
+            raise AnalysisError(msg)
 
 
 def _usable(fileset: Fileset, bad_files: Mapping[str, str]) -> Fileset:

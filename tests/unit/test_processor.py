@@ -238,6 +238,15 @@ def test_the_result_does_not_depend_on_processes(
     assert_identical(result.histograms, reference.histograms)
 
 
+@pytest.mark.parametrize("chunksize", [7, 1000])
+def test_coffeas_own_runner_gives_the_same(
+    chunksize: int, small_fileset: dict[str, Any], reference: Any
+) -> None:
+    runner = Runner(QUIET, schema=BaseSchema, chunksize=chunksize, metadata_cache={})
+    output = runner(small_fileset, TtbarProcessor())
+    assert_identical(output["histograms"], reference.counts)
+
+
 def test_injected_resolution_factors_are_used(tmp_path: Path) -> None:
     events = random_events(200)
     path = write_file(tmp_path / "events.root", events)

@@ -1,0 +1,228 @@
+"""What runs on a worker: one piece of a file becomes one tally.
+
+The pieces go straight to a coffea executor. coffea's ``Runner`` would open each file
+once more for every chunk and describe all of its branches, hundreds in NanoAOD, which
+takes longer than processing the chunk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from coffea.processor import IterativeExecutor, accumulate
+
+from agc.columns import Events, FloatArray, load_columns
+from agc.errors import InputFileError
+from agc.kernel import fill_sums
+from agc.rootfiles import entries_and_uuid
+from agc.variations import NOMINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from coffea.processor.executor import ExecutorBase
+
+__all__ = [
+    "Piece",
+    "failed_tally",
+    "look_into",
+    "pieces_of",
+    "run_tasks",
+    "tally_of",
+    "tally_pieces",
+]
+
+
+class Piece(NamedTuple):
+    """A file, or a range of its entries."""
+
+    dataset: str
+    sample: tuple[str, str]
+    """Process and variation."""
+    file: str
+    tree: str
+    start: int | None = None
+    stop: int | None = None
+
+
+def pieces_of(whole: Piece, entries: int, chunksize: int) -> list[Piece]:
+    """Cut a file into pieces of nearly equal size.
+
+    Parameters
+    ----------
+    whole
+        The file.
+    entries
+        Its number of entries.
+    chunksize
+        The most entries that a piece may have.
+
+    Returns
+    -------
+    list of Piece
+        In order; one even if there are no entries.
+    """
+    n = max(1, math.ceil(entries / chunksize))
+    edges = [entries * i // n for i in range(n + 1)]
+    return [
+        whole._replace(start=start, stop=stop)
+        for start, stop in itertools.pairwise(edges)
+    ]
+
+
+def run_tasks(
+    task: Callable[[Piece], dict[str, Any]],
+    pieces: Sequence[Piece],
+    executor: ExecutorBase,
+    *,
+    description: str,
+) -> dict[str, Any]:
+    """Run a task on every piece and add up what they return.
+
+    Parameters
+    ----------
+    task
+        Returns something that coffea can accumulate.
+    pieces
+        What to run it on; at least one.
+    executor
+        Any coffea executor.
+    description
+        For its progress bar.
+
+    Returns
+    -------
+    dict
+        The sum.
+    """
+    if isinstance(executor, IterativeExecutor) and not executor.status:
+        # coffea 2026.9 draws a progress bar all the same: longer than reading a skim
+        found: dict[str, Any] = accumulate(map(task, pieces))
+        return found
+    run = executor.copy(
+        function_name=description.lower(),
+        desc=description,
+        unit="piece",
+        compression=None,
+    )
+    found, _ = run(list(pieces), task, {})
+    return found
+
+
+def look_into(piece: Piece) -> dict[str, Any]:
+    """Return a file's number of entries, or the error that says why it is unusable."""
+    outcome: int | InputFileError
+    try:
+        outcome = entries_and_uuid(piece.file, piece.tree)["numentries"]
+    except InputFileError as error:
+        outcome = error
+    return {"files": {(piece.dataset, piece.file): outcome}}
+
+
+def tally_pieces(
+    pieces: Sequence[Piece], executor: ExecutorBase, *, skims: Path | None = None
+) -> dict[str, Any]:
+    """Tally the events of every piece.
+
+    A task goes on where a file cannot be used: an exception would reach us from
+    another process as text only, and of one file after the other.
+
+    Parameters
+    ----------
+    pieces
+        What to read; whole files with ``skims``.
+    executor
+        Any coffea executor.
+    skims
+        Folder of a skim cache, as the tasks see it.
+
+    Returns
+    -------
+    dict
+        ``"files"``: tallies by dataset and file, as `tally_of`; ``"seconds"``: time
+        inside the tasks, summed.
+    """
+    task = partial(_tally, skims=skims)
+    return run_tasks(task, pieces, executor, description="Processing")
+
+
+def tally_of(
+    sample: tuple[str, str],
+    columns: Events,
+    *,
+    n_events: int,
+    bytes_read: int,
+    resolution: FloatArray | None = None,
+) -> dict[str, Any]:
+    """Select a chunk's events and return what they add to the histograms.
+
+    Parameters
+    ----------
+    sample
+        Process and variation.
+    columns
+        The chunk.
+    n_events, bytes_read
+        What it stands for: a skim has fewer events than its file.
+    resolution
+        Factors on the jets' pt for ``pt_res_up``, shape (jets,); by default the
+        counter-based random numbers.
+
+    Returns
+    -------
+    dict
+        ``sample``, ``events``, ``bytes``, ``sums`` (`agc.kernel.fill_sums`) and
+        ``errors`` (none), all of which coffea can add up.
+    """
+    factors = np.empty(0) if resolution is None else np.asarray(resolution, float)
+    return {
+        "sample": {sample},
+        "events": n_events,
+        "bytes": bytes_read,
+        "sums": fill_sums(columns, factors, sample[1] != NOMINAL),
+        "errors": set(),
+    }
+
+
+def failed_tally(
+    sample: tuple[str, str], n_events: int, error: InputFileError
+) -> dict[str, Any]:
+    """Return the tally of a chunk that cannot be read."""
+    return {
+        "sample": {sample},
+        "events": n_events,
+        "bytes": 0,
+        "sums": 0.0,
+        "errors": {error},
+    }
+
+
+def _tally(piece: Piece, *, skims: Path | None) -> dict[str, Any]:
+    """Return one piece's tally."""
+    begin = time.perf_counter()
+    try:
+        if skims is None:
+            columns, n_bytes = load_columns(
+                piece.file, piece.tree, entry_start=piece.start, entry_stop=piece.stop
+            )
+            n_events = len(columns.run)
+        else:
+            from agc.skims import load_skim
+
+            skim = load_skim(piece.file, piece.tree, skims)
+            columns, n_bytes, n_events = skim.events, skim.bytes_read, skim.entries
+    except InputFileError as error:
+        n_events = (piece.stop or 0) - (piece.start or 0)
+        tally = failed_tally(piece.sample, n_events, error)
+    else:
+        tally = tally_of(piece.sample, columns, n_events=n_events, bytes_read=n_bytes)
+    return {
+        "files": {piece.dataset: {piece.file: tally}},
+        "seconds": time.perf_counter() - begin,
+    }
