@@ -28,8 +28,10 @@ lab: ## open JupyterLab
 test: ## prove that everything works: unit, service and notebook tests
 	@$(SETUP) test
 	@$(PY) environment/system_packages.py $(if $(filter 0,$(APT)),--list,--install)
-	@$(PY) -m pytest tests
-	@$(PY) -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile notebooks/*.ipynb
+	@status=0; $(PY) -m pytest tests || status=1; \
+	$(PY) -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile \
+		notebooks/*.ipynb || status=1; \
+	exit $$status
 
 bench: ## measure start-up and throughput (PROFILE=1: where the time goes)
 	@$(SETUP) test

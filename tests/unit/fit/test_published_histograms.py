@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from agc.fits import fit_workspace
-from agc.histograms import REGIONS
+from agc.histograms import REGIONS, empty_histograms
 from agc.pseudodata import pseudodata
+from agc.runs import normalised
 from agc.samples import PROCESSES, SAMPLES, Sample
 from agc.spectra import contents, spectrum
 from agc.templates import fit_templates
@@ -24,6 +25,42 @@ Weight = Callable[[Sample, int], float]
 
 #: ttbar_norm of a refit with cabinetry 0.5.2 and pyhf 0.7.0.
 REFIT = {1: (0.9603, 0.1121), 5: (0.9535, 0.0993)}
+
+
+#: What the AGC's N=1 histograms sum up to at 3378 /pb (4j1b, 4j2b; flow included).
+PUBLISHED_SUMS = {
+    "ttbar__nominal": (23450.734, 52868.999),
+    "ttbar__scaledown": (22679.962, 48118.376),
+    "ttbar__scaleup": (23584.019, 54889.914),
+    "ttbar__ME_var": (30259.654, 62323.657),
+    "ttbar__PS_var": (26004.419, 50486.581),
+    "single_top_s_chan__nominal": (8.170, 18.982),
+    "single_top_t_chan__nominal": (533.627, 995.925),
+    "single_top_tW__nominal": (1784.232, 2367.893),
+    "wjets__nominal": (6073.103, 2010.407),
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_our_normalisation_turns_events_into_the_published_sums(
+    yields: dict[str, tuple[int, int, int]], sample: Sample
+) -> None:
+    """Needs no file: the AGC's whole events, normalised, are what it published."""
+    *selected, n_events = yields[sample.name]
+    counts = empty_histograms()
+    for histogram, events in zip(counts.values(), selected, strict=True):
+        histogram.fill(
+            observable=np.full(events, 200.0),
+            process=sample.process,
+            variation=sample.variation,
+        )
+    scaled = normalised(counts, {sample.name: n_events})
+    for histogram, events, expected in zip(
+        scaled.values(), selected, PUBLISHED_SUMS[sample.name], strict=True
+    ):
+        total = histogram.sum(flow=True)
+        assert total.value == pytest.approx(expected, abs=0.001)
+        assert total.variance == pytest.approx(expected**2 / events, rel=1e-4)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
