@@ -17,9 +17,10 @@ from agc import selection
 from agc.columns import flat_columns
 from agc.compiled import compiled
 from agc.errors import UnreadableFileError
+from agc.exact_sums import to_weight_step
 from agc.features import FEATURES
 from agc.histograms import N_BINS
-from agc.kernel import to_weight_step, varied_pt
+from agc.kernel import varied_pt
 from agc.permutations import FIRST_PERMUTATION, MAX_JETS, PERMUTATIONS
 from agc.variations import (
     BTAG_VAR_PER_50_GEV,
@@ -361,7 +362,7 @@ def permutation_features(  # noqa: PLR0917 - compiled functions have no keyword-
 
 @compiled
 def feature_bin(value: float, feature: int) -> int:
-    """Return a feature's bin as `agc.kernel.bin_of` does an observable's."""
+    """Return a feature's bin as `agc.exact_sums.bin_of` does an observable's."""
     z = (value - _LOW[feature]) / (_HIGH[feature] - _LOW[feature])
     if z < 1.0:
         return 1 + int(z * N_BINS) if z >= 0.0 else 0

@@ -1,10 +1,4 @@
-"""One compiled pass over the events: selection, observables, sums of weights.
-
-The sums do not depend on the order of the events, on how they are cut into chunks or
-on which worker adds what: every weight is a multiple of 2**-24, so adding them in
-double precision is exact as long as a bin holds less than 2**29 (5e8) events. The
-cross-section is multiplied in once, at the end.
-"""
+"""One compiled pass over the events: selection, observables, sums of weights."""
 
 from __future__ import annotations
 
@@ -16,7 +10,8 @@ import numpy.typing as npt
 
 from agc import selection
 from agc.compiled import compiled, inlined
-from agc.histograms import BIN_HIGH, BIN_LOW, N_BINS
+from agc.exact_sums import add_event, to_weight_step
+from agc.histograms import N_BINS
 from agc.smearing import LARGEST_NORMAL, standard_normal
 from agc.variations import (
     BTAG_VAR_PER_50_GEV,
@@ -45,7 +40,6 @@ FILLED_VARIATIONS = (
 _NOMINAL, _SCALE_UP, _RES_UP, _FIRST_BTAG = range(4)
 _N_JET_VARIATIONS = _FIRST_BTAG
 _CONTROL, _SIGNAL = range(2)
-_WEIGHT_STEPS = 2.0**24
 _PT_SCALE_UP = np.float32(PT_SCALE_UP)
 
 
@@ -95,25 +89,6 @@ def make_buffer(events: Events) -> JetBuffer:
     )
 
 
-@compiled
-def to_weight_step(weight: float) -> float:
-    """Round a weight to the nearest multiple of 2**-24."""
-    return math.floor(weight * _WEIGHT_STEPS + 0.5) / _WEIGHT_STEPS
-
-
-@compiled
-def bin_of(value: float) -> int:
-    """Return the bin of an observable: 0 is underflow, the last one overflow and NaN.
-
-    The arithmetic is boost-histogram's, so that a value at an edge goes where
-    ``hist.Hist.fill`` puts it.
-    """
-    z = (value - BIN_LOW) / (BIN_HIGH - BIN_LOW)
-    if z < 1.0:
-        return 1 + int(z * N_BINS) if z >= 0.0 else 0
-    return N_BINS + 1
-
-
 @inlined
 def has_one_lepton(events: Events, e: int) -> bool:
     """Tell whether event ``e`` has exactly one selected electron or muon."""
@@ -158,16 +133,6 @@ def varied_pt(
         )
         return float(jets.pt[jet] * (1.0 + PT_RES_SIGMA * number))
     return float(jets.pt[jet])
-
-
-@compiled
-def add_event(
-    sums: FloatArray, region: int, variation: int, observable: float, weight: float
-) -> None:
-    """Add one event to the sums of weights and of squared weights."""
-    i = bin_of(observable)
-    sums[region, variation, i, 0] += weight
-    sums[region, variation, i, 1] += to_weight_step(weight * weight)
 
 
 @inlined

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agc import selection
-from agc.kernel import bin_of, to_weight_step
+from agc.exact_sums import bin_of, to_weight_step
 
 NAN = math.nan
 
