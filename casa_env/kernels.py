@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from casa_env.errors import CellError, KernelError, NotebookTimeoutError
 
@@ -23,6 +23,9 @@ __all__ = ["Progress", "execute"]
 
 #: How often the output of a running cell is looked at, in seconds.
 POLL_S: Final = 0.2
+
+#: How many lines of what a dead kernel has written last are shown.
+LAST_WORDS: Final = 5
 
 #: How long a kernel may take to start; an image's first start reads cold files.
 STARTUP_S: Final = 120
@@ -95,10 +98,13 @@ async def execute(
     # The connection file holds the kernel's key; the usual folder may be read-only.
     with tempfile.TemporaryDirectory(prefix="casa-env-") as folder:
         client = _notebook_client(node, Path(folder) / "kernel.json")
+        # What the kernel itself complains of, such as of a socket that we closed when
+        # it was about to end, matters only if it dies.
+        words = Path(folder) / "stderr"
         try:
-            await _start(client, cwd=cwd, environ=environ)
+            await _start(client, cwd=cwd, environ=environ, words=words)
             for index, step in _steps(node):
-                await _run_cell(client, index, step, deadline, report)
+                await _run_cell(client, index, step, deadline, report, words)
         finally:
             with contextlib.suppress(KeyError):  # no widgets
                 client.set_widgets_metadata()
@@ -126,14 +132,23 @@ def _notebook_client(node: NotebookNode, connection_file: Path) -> NotebookClien
     )
 
 
-async def _start(client: Any, *, cwd: Path, environ: dict[str, str]) -> None:  # noqa: ANN401 - NotebookClient is untyped
-    """Start the kernel and wait until it answers."""
+async def _start(
+    client: Any,  # noqa: ANN401 - NotebookClient is untyped
+    *,
+    cwd: Path,
+    environ: dict[str, str],
+    words: Path,
+) -> None:
+    """Start the kernel, its complaints going to a file; wait until it answers."""
+    start = client.async_start_new_kernel
     try:
-        await client.async_start_new_kernel(cwd=str(cwd), env=environ)
+        with _opened(words) as stderr:
+            await start(cwd=str(cwd), env=environ, stderr=stderr)
         await client.async_start_new_kernel_client()
     except (OSError, RuntimeError) as err:
         what = f"The notebook's kernel did not start: {err}."
-        step = f"Try `{sys.executable} -m ipykernel_launcher --version`."
+        hint = f"Try `{sys.executable} -m ipykernel_launcher --version`."
+        step = "\n".join([hint, *_last_words(words)])
         raise KernelError(what, next_step=step) from err
 
 
@@ -155,12 +170,13 @@ def _steps(node: NotebookNode) -> Iterator[tuple[int, Progress]]:
             )
 
 
-async def _run_cell(
+async def _run_cell(  # noqa: PLR0917 - a private function of one caller
     client: Any,  # noqa: ANN401 - NotebookClient is untyped
     index: int,
     step: Progress,
     deadline: float | None,
     report: Callable[[Progress], None],
+    words: Path,
 ) -> None:
     """Run a cell and report what it does."""
     from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -192,7 +208,8 @@ async def _run_cell(
         ) from err
     except DeadKernelError as err:
         what = f"The kernel died in cell {_named(step)}: {await _death(client)}."
-        step_text = "Give it more memory, or less to do; look above for its last words."
+        hints = ["Give it more memory, or less to do.", *_last_words(words)]
+        step_text = "\n".join(hints)
         raise KernelError(what, next_step=step_text) from err
     finally:
         if not work.done():  # the time is up, or we were interrupted
@@ -201,6 +218,16 @@ async def _run_cell(
             await asyncio.wait({work}, timeout=INTERRUPT_S)
             work.cancel()
         await asyncio.gather(work, return_exceptions=True)
+
+
+def _opened(words: Path) -> BinaryIO:
+    """Open the file that takes what a kernel's process writes by itself."""
+    return words.open("wb")
+
+
+def _last_words(words: Path) -> list[str]:
+    """Return the last lines that a kernel's process has written by itself."""
+    return words.read_text(errors="replace").strip().splitlines()[-LAST_WORDS:]
 
 
 def _named(step: Progress) -> str:

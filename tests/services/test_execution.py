@@ -206,8 +206,10 @@ def test_a_kernel_that_dies_is_a_clear_error_and_no_hang(
 
 def test_a_kernel_that_does_not_start_is_a_clear_error(write: Write) -> None:
     environ = os.environ | {"PYTHONHOME": "/nonexistent"}
-    with pytest.raises(KernelError, match="did not start"):
+    with pytest.raises(KernelError, match="did not start") as caught:
         run_notebook(write(code("x = 1")), environ=environ)
+    # what the process itself has said last
+    assert "Python" in caught.value.next_step.splitlines()[-1]
 
 
 def test_a_notebook_that_takes_too_long_is_stopped_and_its_cell_named(
