@@ -7,7 +7,14 @@ import os
 import socket
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No timing is asserted, and compiling takes its time. CI asks the same every time, so
+# that it judges the change; people's machines go on searching.
+hypothesis.settings.register_profile("casa", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "casa")
 
 #: Prefixes of variables that steer casa_env, the ecosystem or a batch system.
 STEERING = (
