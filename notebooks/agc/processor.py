@@ -33,8 +33,8 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
     Runs on any coffea executor. A dataset's metadata names its ``process`` and
     ``variation`` (see `agc.filesets`). Of the events that coffea hands over only the
     metadata are used: the columns are read from the file in bulk, as flat arrays,
-    which costs half of what going through lazy event records does (measured on
-    200,000 events, zstd). So ``schema=BaseSchema`` is enough: it builds nothing.
+    which spares a copy of each (55 ms instead of 90 ms for 200,000 events, zstd, one
+    core). So ``schema=BaseSchema`` is enough: it builds nothing.
 
     Parameters
     ----------
