@@ -19,8 +19,11 @@ LAYERS = (
     {"identity", "credentials", "execution", "display"},
     {"local_backend", "join_backend"},
     {"clusters", "data", "tracking", "inference"},
+    {"checks"},
+    {"place_checks", "cluster_checks", "data_checks", "model_checks"},
     {"doctor"},
     {"jupyter"},
+    {"commands"},
     {"cli"},
     {"__init__", "__main__"},
 )

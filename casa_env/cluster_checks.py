@@ -1,0 +1,52 @@
+"""The check of Dask: a cluster computes something."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from casa_env.checks import Check, Status
+from casa_env.errors import CasaEnvError
+from casa_env.settings import Settings
+
+__all__ = ["dask"]
+
+
+def dask(settings: Settings) -> Check:
+    """Let a cluster compute something: one of our own, or the site's."""
+    from casa_env.clusters import dask_client
+
+    began = time.monotonic()
+    local = settings.dask_backend == "local"
+    try:
+        one = replace(settings, dask_workers=1, dask_dashboard="")
+        with dask_client(settings=one) as client:
+            workers = len(client.scheduler_info(n_workers=-1)["workers"])
+            if workers:
+                client.submit(sum, [1, 2], pure=False).result(settings.timeout_s)
+    except (CasaEnvError, OSError) as err:
+        what = err.what if isinstance(err, CasaEnvError) else str(err) or repr(err)
+        where = err.looked_at if isinstance(err, CasaEnvError) else ""
+        step = err.next_step if isinstance(err, CasaEnvError) else ""
+        evidence = f"{settings.dask_backend}: {what} {where}".strip()
+        return Check(
+            name="dask", status=Status.FAILED, evidence=evidence, next_step=step
+        )
+    took = f"{time.monotonic() - began:.1f} s"
+    if local:
+        from casa_env.local_backend import size_here
+
+        size = size_here(settings)
+        kind = "process" if settings.dask_processes else "thread pool"
+        evidence = (
+            f"local: a worker {kind} started, computed and stopped in {took}; "
+            f"dask_client() starts {size.workers} with {size.threads} thread(s) and "
+            f"{size.memory_bytes / 1e9:.1f} GB each"
+        )
+        return Check(name="dask", status=Status.OK, evidence=evidence)
+    where = f"{settings.shown('dask_address')} has {workers} worker(s)"
+    if not workers:
+        step = "Start workers, or wait for them: nothing is computed until then."
+        return Check(name="dask", status=Status.WARNING, evidence=where, next_step=step)
+    evidence = f"join: {where}; one computed in {took}"
+    return Check(name="dask", status=Status.OK, evidence=evidence)

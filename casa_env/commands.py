@@ -1,0 +1,141 @@
+"""What each command of ``casa-env`` does; they print, as `casa_env.cli` does."""
+
+# ruff: noqa: T201 - printing is what this module is for
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from casa_env.display import progress_reporter
+from casa_env.errors import CasaEnvError
+from casa_env.options import declarations
+from casa_env.settings import load_settings
+
+__all__ = ["doctor", "info", "lab", "run", "show"]
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print every setting with its value and where that came from."""
+    if options.template:
+        from casa_env.config_template import config_template
+
+        print(config_template(), end="")
+        return 0
+    settings = load_settings(profile=options.profile)
+    rows = [
+        (name, settings.shown(name), settings.origin(name)) for name in declarations()
+    ]
+    names, shown = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for name, value, origin in rows:
+        print(f"{name:<{names}}  {value:<{min(shown, 40)}}  {origin}")
+    return 0
+
+
+def info(options: argparse.Namespace) -> int:
+    """Print what is installed."""
+    from casa_env.identity import environment_here, environment_info
+
+    environment = environment_here()
+    if options.json:
+        content = {"id": environment.id, **asdict(environment)}
+        print(json.dumps(content | {"packages": dict(environment.packages)}, indent=1))
+    else:
+        print(environment_info(environment))
+    return 0
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print one check for each service; fail if one failed."""
+    from casa_env.doctor import Status, run_checks
+
+    checks = run_checks(load_settings(profile=options.profile))
+    if options.json:
+        print(json.dumps([asdict(check) for check in checks], indent=1))
+    else:
+        for check in checks:
+            print(f"{check.status:<8} {check.name:<12} {check.evidence}")
+            if check.next_step:
+                print(f"{'':<21} -> {check.next_step}")
+    return int(any(check.status is Status.FAILED for check in checks))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a notebook; say where its outputs went."""
+    from casa_env.execution import run_notebook
+    from casa_env.parameters import parse_parameter
+    from casa_env.paths import writable_environment
+
+    parameters = dict(parse_parameter(text) for text in options.parameter)
+    if options.profile:
+        load_settings(profile=options.profile)  # a wrong name fails here, at once
+    clone = _clone()
+    extra, reason = writable_environment(
+        os.environ, fallback=clone / ".cache" if clone else None
+    )
+    if reason:
+        print(f"casa-env: {reason}", flush=True)
+    print(f"casa-env: running {options.notebook}", flush=True)
+    run = run_notebook(
+        options.notebook,
+        parameters=parameters,
+        output=options.output,
+        profile=options.profile,
+        timeout=options.timeout,
+        environ=os.environ | extra,
+        report=progress_reporter(sys.stdout),
+    )
+    if run.summary:
+        print(f"\n{run.summary.strip()}")
+    print(f"\nThe executed notebook, after {run.seconds:.0f} s: {run.output}")
+    print(f"To open it: {_opener(run.output, clone)}")
+    return 0
+
+
+def lab(options: argparse.Namespace) -> int:
+    """Become JupyterLab, which prints the URL to open."""
+    from casa_env.jupyter import clone_root, lab_command, lab_environment
+    from casa_env.paths import writable_environment
+
+    clone = clone_root()
+    extra, reason = writable_environment(os.environ, fallback=clone / ".cache")
+    if reason:
+        print(f"casa-env: {reason}")
+    as_root = os.geteuid() == 0
+    if as_root:
+        print("casa-env: you are root, so notebooks run as root (--allow-root)")
+    command = lab_command(
+        clone=clone,
+        port=options.port,
+        base_url=options.base_url,
+        browser=not options.no_browser,
+        quiet=not {"JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE"} & os.environ.keys(),
+        as_root=as_root,
+    )
+    environment = lab_environment(
+        os.environ | extra, clone=clone, base_url=options.base_url
+    )
+    print("casa-env: JupyterLab starts; Ctrl-C twice stops it", flush=True)
+    os.execve(command[0], command, environment)  # noqa: S606 - no shell on purpose
+
+
+def _clone() -> Path | None:
+    """Return the clone that this package is run from, if it is."""
+    from casa_env.jupyter import clone_root
+
+    try:
+        return clone_root()
+    except CasaEnvError:
+        return None
+
+
+def _opener(output: Path, clone: Path | None) -> str:
+    """Return the command that opens a notebook: `make lab` shows the clone only."""
+    if clone is not None and output.is_relative_to(clone):
+        return "make lab"
+    return f"jupyter lab {shlex.quote(str(output))}"
