@@ -7,21 +7,21 @@ nominal one's choice.
 Notes
 -----
 How to score was measured: nanoseconds for one permutation and tree on one thread of
-an AMD EPYC (shared), medians of 5 in one run of ``tests/benchmarks/scoring.py`` on the
-stand-in's ttbar events, XGBoost 3.2.0. With 10,000 rows each is within 26 % of this.
+a shared machine, medians of 5 in one run of ``tests/benchmarks/scoring.py`` on the
+stand-in's ttbar events, 999,960 rows, XGBoost 3.2.0, tl2cgen 1.0.0 (trees as C code,
+gcc 12), onnxruntime 1.32.0. With 10,000 rows each is within 9 % of this.
 
-====================  ==========  =====  ========  =======
-model                 rows        masks  in place  DMatrix
-====================  ==========  =====  ========  =======
-100 trees, depth 5    999,960      2.73      7.30     9.71
-200 trees, depth 6    999,960      2.11      8.07     8.80
-200 trees, depth 8    999,960      2.71     10.06    10.86
-====================  ==========  =====  ========  =======
+====================  =====  ========  =======  =======  ====
+model                 masks  in place  DMatrix  tl2cgen  onnx
+====================  =====  ========  =======  =======  ====
+100 trees, depth 5     5.85     16.19    19.43    19.26  31.7
+200 trees, depth 6     4.80     19.36    21.48    24.76  35.7
+200 trees, depth 8     5.20     22.00    23.56    24.72  37.2
+====================  =====  ========  =======  =======  ====
 
-So models are compiled to masks (`agc.forests`), which give the same bits, and only
-those beyond `TABLE_LIMIT_BYTES` go to XGBoost's prediction in place. Not measured:
-onnxruntime, because the environment has no converter from XGBoost, and treelite and
-tl2cgen, which are not in it.
+So models are compiled to masks (`agc.forests`), which give XGBoost's bits; only those
+beyond `TABLE_LIMIT_BYTES` go to its prediction in place. Probabilities of tl2cgen and
+onnxruntime differ from XGBoost's by up to 5e-7.
 
 Scores are log-odds, not probabilities: the order is the same, but probabilities near 1
 round to equal numbers, of which the reference implementation then takes the first.

@@ -12,10 +12,10 @@ from benchmarks.measurement import medians, on_one_core
 on_one_core()  # before the libraries are loaded
 
 import numpy as np  # noqa: E402
-import xgboost  # noqa: E402
 
 from agc.forests import forest_of, score_events  # noqa: E402
 from agc.permutations import FIRST_PERMUTATION  # noqa: E402
+from benchmarks.runtimes import runtimes  # noqa: E402
 from support.assignment import (  # noqa: E402
     all_features,
     chunk_of,
@@ -31,10 +31,11 @@ def main() -> None:
     """Print nanoseconds for one permutation and tree."""
     signal, features = all_features(chunk_of(standin_arrays()))
     counts = np.diff(signal.offsets)
-    print("ns/permutation/tree         rows   masks   in place   DMatrix   masks [MB]")
+    print("ns/permutation/tree; largest difference of probabilities from in place")
     for rounds, depth in MODELS:
         booster = trained(features, rounds=rounds, depth=depth)
         forest = forest_of(booster)
+        others = runtimes(booster)
         for rows in ROWS:
             copies = -(-rows // len(features))
             n_jets = np.tile(signal.n_jets, copies)
@@ -44,25 +45,30 @@ def main() -> None:
             x = np.tile(features, (copies, 1))[: ends[-1]]
             first = ends - np.diff(FIRST_PERMUTATION)[n_jets]
             scores = np.empty(len(x), np.float32)
-            times = medians(
-                {
-                    "masks": partial(score_events, forest, n_jets, first, x, scores),
-                    "in place": partial(
-                        booster.inplace_predict, x, predict_type="margin"
-                    ),
-                    "DMatrix": lambda booster=booster, x=x: booster.predict(
-                        xgboost.DMatrix(x, nthread=1), output_margin=True
-                    ),
-                }
-            )
-            expected = booster.inplace_predict(x, predict_type="margin")
+            masks = partial(score_events, forest, n_jets, first, x, scores)
+            scored = {name: partial(other.score, x) for name, other in others.items()}
+            times = medians({"masks": masks, **scored})
+            expected = scored["in place"]()
             assert np.array_equal(scores, expected)
-            ns = {name: 1e9 * t.core / len(x) / rounds for name, t in times.items()}
             print(
-                f"{rounds:4d} trees, depth {depth:2d} {len(x):13,d} "
-                f"{ns['masks']:7.2f} {ns['in place']:10.2f} {ns['DMatrix']:9.2f} "
-                f"{forest.masks.nbytes / 1e6:12.1f}"
+                f"{rounds} trees, depth {depth}, {len(x):,} rows, masks of "
+                f"{forest.masks.nbytes / 1e6:.1f} MB"
             )
+            for name, seconds in times.items():
+                ns = 1e9 * seconds.core / len(x) / rounds
+                row = f"  {name:10} {ns:8.2f}"
+                if name in others:
+                    given = scored[name]()
+                    if others[name].gives_margins:
+                        given = probability(given)
+                    off = np.abs(np.ravel(given) - probability(expected)).max()
+                    row += f" {off:10.1e}"
+                print(row, flush=True)
+
+
+def probability(margin: np.ndarray) -> np.ndarray:
+    """Return the probability of some log-odds."""
+    return 1 / (1 + np.exp(-margin.astype(float)))
 
 
 if __name__ == "__main__":
