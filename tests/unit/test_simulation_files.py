@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -41,6 +40,7 @@ from agc.simulation.nanoaod import (
 from agc.simulation.processes import RECIPES, Recipe
 from agc.simulation.production import Sample, produce, save, scaled
 from agc.simulation.rootfile import LABEL, read_columns, root_bytes
+from support.processes import running, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -263,21 +263,17 @@ def test_wrong_arguments_are_explained(
 def test_an_interrupted_command_leaves_no_half_file(
     tmp_path: Path, repository: Path
 ) -> None:
-    command = [sys.executable, "-m", "agc.simulation", "--output", str(tmp_path)]
-    process = subprocess.Popen(
-        [*command, "--only", "ttbar__nominal", "--workers", "1"],
-        cwd=repository / "notebooks",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("Pythia")
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in output
-    assert "Traceback" not in output
-    assert list(tmp_path.iterdir()) == []
+    output, log = tmp_path / "output", tmp_path / "log"
+    output.mkdir()
+    command = [sys.executable, "-m", "agc.simulation", "--output", str(output)]
+    command += ["--only", "ttbar__nominal", "--workers", "1"]
+    environ = {"PYTHONPATH": str(repository / "notebooks"), "PYTHONUNBUFFERED": "1"}
+    with running(command, log=log, environ=environ) as process:
+        wait_for(process, "Pythia", log=log)
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        status = process.wait(300)  # a batch that is under way is finished first
+    assert status == 130
+    assert "interrupted" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert list(output.iterdir()) == []
