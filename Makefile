@@ -51,7 +51,7 @@ format: ## format the code
 
 sample: ## simulate the stand-in sample again (20 minutes on two cores)
 	@$(SETUP) test
-	@cd notebooks && ../$(PY) -m agc.simulation
+	@cd notebooks && ../$(PY) -m agc.simulation && ../$(PY) -m agc.hzz.simulation
 
 lock: ## resolve the locks again from the curated lists
 	@$(SETUP) test

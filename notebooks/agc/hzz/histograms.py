@@ -24,6 +24,7 @@ __all__ = [
     "N_BINS",
     "OBSERVABLE",
     "REGION",
+    "data_only",
     "empty_histogram",
     "event_weight",
     "histogram_of",
@@ -188,3 +189,25 @@ def _stepped(weight: FloatArray) -> NDArray[np.float64]:
         np.floor(weight * _WEIGHT_STEPS + 0.5) / _WEIGHT_STEPS
     )
     return stepped
+
+
+def data_only(histogram: hist.Hist[Any]) -> hist.Hist[Any]:
+    """Return a copy without the simulation.
+
+    Parameters
+    ----------
+    histogram
+        As `histogram_of` returns it.
+
+    Returns
+    -------
+    hist.Hist
+        The same axes; only `DATA` is filled.
+    """
+    import hist
+
+    copy = empty_histogram()
+    rows = (hist.loc(DATA), hist.loc(NOMINAL))
+    observed: Any = histogram[:, *rows]
+    copy[:, *rows] = observed.view(flow=True)
+    return copy

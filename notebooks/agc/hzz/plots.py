@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["garwood", "plot_mass", "plot_prediction"]
 
-#: Where the Z boson's peak and the Higgs boson's window are, in GeV.
-_Z_MASS, _HIGGS_WINDOW = 91.19, (120.0, 130.0)
+#: The Higgs boson's window and the right edge of the Z boson's peak, in GeV.
+_HIGGS_WINDOW, _Z_EDGE = (120.0, 130.0), 95.0
 #: The largest ratio that is shown.
 _MAX_RATIO = 2.9
 
@@ -120,7 +120,7 @@ def _drawn(
     observed = contents(spectrum(histogram, DATA, NOMINAL))
     # an empty bin has no point, as usual in the field
     points = np.where(observed > 0, observed, np.nan)
-    title = r"$\bf{ATLAS}$ Open Data" if inputs.real_data else "Pseudo-data by Casa"
+    title = r"$\mathbf{ATLAS}$ Open Data" if inputs.real_data else "Pseudo-data by Casa"
     figure = stacked_figure(
         histogram.axes["observable"].edges,
         {PROCESS_LABELS[p]: yields[p] for p in PROCESSES if p in yields},
@@ -150,10 +150,10 @@ def _mark(main: Axes, peak: float, observed: NDArray[np.float64]) -> None:
     top = max(peak, float(observed[2]))
     main.annotate(
         r"$Z \to 4\ell$",
-        (_Z_MASS, top + np.sqrt(top)),
-        xytext=(0, 8),
+        (_Z_EDGE, 0.9 * top),
+        xytext=(6, 0),
         textcoords="offset points",
-        ha="center",
+        va="center",
     )
     low, high = _HIGGS_WINDOW
     main.annotate(

@@ -22,6 +22,10 @@ POI = "Signal_norm"
 #: The nuisance parameter of the ZZ cross-section, in units of its uncertainty.
 ZZ_NORM = "ZZ_norm"
 
+#: How far a systematic may go, in units of its uncertainty. Beside a narrow peak the
+#: extrapolated mass scale makes negative yields from 2.5 on, where no likelihood is.
+_REACH = 2.0
+
 
 def configuration(histogram: hist.Hist[Any], folder: Path) -> dict[str, Any]:
     """Describe the model in cabinetry's terms.
@@ -111,4 +115,10 @@ def build_workspace(
 
     with tempfile.TemporaryDirectory(prefix="hzz-templates-") as folder:
         config = configuration(histogram, Path(folder))
-        return workspace_of(config, lambda _: observed, template)
+        workspace = workspace_of(config, lambda _: observed, template)
+    parameters = workspace["measurements"][0]["config"]["parameters"]
+    parameters.extend(
+        {"name": one.label, "inits": [0.0], "bounds": [[-_REACH, _REACH]]}
+        for one in SYSTEMATICS
+    )
+    return workspace
