@@ -38,6 +38,7 @@ bench: ## measure start-up and throughput (PROFILE=1: where the time goes)
 	@$(SETUP) test
 	@$(PY) tests/benchmarks/startup.py
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.throughput $(if $(PROFILE),--profile)
+	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.hzz_closure
 
 lint: ## check style and types
 	@$(SETUP) test
@@ -52,7 +53,7 @@ format: ## format the code
 
 sample: ## simulate the stand-in sample again (20 minutes on two cores)
 	@$(SETUP) test
-	@cd notebooks && ../$(PY) -m agc.simulation
+	@cd notebooks && ../$(PY) -m agc.simulation && ../$(PY) -m agc.hzz.simulation
 
 lock: ## resolve the locks again from the curated lists
 	@$(SETUP) test

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from agc.errors import CatalogError
 from agc.samples import SAMPLES
 
-__all__ = ["Catalog", "fetch_catalog", "parse_catalog"]
+__all__ = ["TIMEOUT_S", "Catalog", "cache_folder", "fetch_catalog", "parse_catalog"]
 
 #: Dataset name -> path or URL of each file -> its number of generated events.
 Catalog: TypeAlias = dict[str, dict[str, int]]
@@ -96,7 +96,7 @@ def fetch_catalog(
     CatalogError
         Neither cached nor reachable, or the content is another one.
     """
-    kept = (cache or _cache_folder()) / f"nanoaod_inputs-{sha256[:16]}.json"
+    kept = (cache or cache_folder()) / f"nanoaod_inputs-{sha256[:16]}.json"
     try:
         content = kept.read_bytes()
     except OSError:
@@ -121,7 +121,8 @@ def fetch_catalog(
     return parse_catalog(content.decode())
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Return the folder for what is fetched: ``$XDG_CACHE_HOME/casa-env``."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "casa-env"
 

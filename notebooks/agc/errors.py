@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "AnalysisError",
     "CatalogError",
+    "ImplausibleUnitsError",
     "InputFileError",
     "MissingBranchError",
     "MissingTreeError",
@@ -59,3 +60,7 @@ class MissingTreeError(InputFileError):
 
 class MissingBranchError(InputFileError):
     """The tree lacks a branch that the analysis reads."""
+
+
+class ImplausibleUnitsError(InputFileError):
+    """Momenta are in another unit than the branches have, MeV taken for GeV say."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -62,8 +62,13 @@ _SIZES: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def styled() -> Iterator[None]:
-    """Draw in mplhep's CMS style at notebook size; the caller's style comes back.
+def styled(experiment: Literal["ATLAS", "CMS"] = "CMS") -> Iterator[None]:
+    """Draw in mplhep's style at notebook size; the caller's style comes back.
+
+    Parameters
+    ----------
+    experiment
+        Whose style.
 
     Yields
     ------
@@ -74,7 +79,7 @@ def styled() -> Iterator[None]:
     import mplhep
 
     # matplotlib's stubs list every name there is; mplhep's style has no types.
-    style: Any = {**mplhep.style.CMS, **_SIZES}
+    style: Any = {**getattr(mplhep.style, experiment), **_SIZES}
     with mpl.rc_context(style):
         yield
 
@@ -103,7 +108,9 @@ def ratio_figure(*, size: tuple[float, float]) -> tuple[Figure, Axes, Axes]:
     return figure, main, ratio
 
 
-def add_label(axes: Axes, label: str, *, with_lumi: bool = True) -> None:
+def add_label(
+    axes: Axes, label: str, *, with_lumi: bool = True, lumi_pb: float = LUMI_PB
+) -> None:
     """Write above a panel whose events these are.
 
     Parameters
@@ -114,10 +121,12 @@ def add_label(axes: Axes, label: str, *, with_lumi: bool = True) -> None:
         The text on the left, for example "Simulation by us, not CMS data".
     with_lumi
         Whether luminosity and energy stand on the right.
+    lumi_pb
+        The luminosity in 1/pb.
     """
     axes.set_title(label, loc="left", fontsize="medium", style="italic", pad=6)
     if with_lumi:
-        text = f"{LUMI_PB / 1000:.1f} fb$^{{-1}}$ (13 TeV)"
+        text = f"{lumi_pb / 1000:.1f} fb$^{{-1}}$ (13 TeV)"
         axes.set_title(text, loc="right", fontsize="medium", pad=6)
 
 
@@ -213,7 +222,8 @@ def add_points(
     edges
         Bin edges, shape (n + 1,).
     contents, uncertainty
-        The yields and their uncertainties, shape (n,); NaN is not drawn.
+        The yields and their uncertainties, shape (n,), or (2, n) for those downwards
+        and upwards; NaN is not drawn.
     label
         The legend's entry.
     """

@@ -20,7 +20,7 @@ __all__ = ["plot_correlations", "plot_pulls"]
 _DARK = 60
 
 
-def plot_pulls(results: FitResults, *, label: str) -> Figure:
+def plot_pulls(results: FitResults, *, label: str, poi: str = POI) -> Figure:
     """Draw the fitted nuisance parameters in units of their prior uncertainty.
 
     Parameters
@@ -29,6 +29,8 @@ def plot_pulls(results: FitResults, *, label: str) -> Figure:
         Of a fit, as cabinetry returns them.
     label
         Whose events these are, written above the plot.
+    poi
+        The parameter of interest.
 
     Returns
     -------
@@ -39,12 +41,12 @@ def plot_pulls(results: FitResults, *, label: str) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    rows = _systematics(results, and_poi=False)
+    rows = _systematics(results, poi, and_poi=False)
     positions = np.arange(len(rows))
-    norm = estimate(results, POI)
+    norm = estimate(results, poi)
     errors = (
         rf"^{{+{norm.up:.3f}}}_{{-{norm.down:.3f}}}"
-        if POI in results.minos_uncertainty
+        if poi in results.minos_uncertainty
         else rf"\pm {norm.uncertainty:.3f}"
     )
     with styled():
@@ -71,7 +73,7 @@ def plot_pulls(results: FitResults, *, label: str) -> Figure:
         # A line of its own: beside the result there is no room for a long label.
         figure.suptitle(label, x=0.02, ha="left", fontsize="medium", style="italic")
         axes.set_title(
-            f"{POI} $= {norm.value:.3f} {errors}$",
+            f"{poi} $= {norm.value:.3f} {errors}$",
             loc="right",
             fontsize="medium",
             pad=6,
@@ -79,7 +81,7 @@ def plot_pulls(results: FitResults, *, label: str) -> Figure:
     return figure
 
 
-def plot_correlations(results: FitResults, *, label: str) -> Figure:
+def plot_correlations(results: FitResults, *, label: str, poi: str = POI) -> Figure:
     """Draw the correlations between the systematics and the parameter of interest.
 
     Parameters
@@ -88,6 +90,8 @@ def plot_correlations(results: FitResults, *, label: str) -> Figure:
         Of a fit, as cabinetry returns them.
     label
         Whose events these are, written above the plot.
+    poi
+        The parameter of interest.
 
     Returns
     -------
@@ -97,7 +101,7 @@ def plot_correlations(results: FitResults, *, label: str) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    shown = _systematics(results, and_poi=True)
+    shown = _systematics(results, poi, and_poi=True)
     names = [results.labels[i] for i in shown]
     matrix = np.asarray(results.corr_mat)[np.ix_(shown, shown)]
     with styled():
@@ -126,9 +130,9 @@ def plot_correlations(results: FitResults, *, label: str) -> Figure:
     return figure
 
 
-def _systematics(results: FitResults, *, and_poi: bool) -> list[int]:
+def _systematics(results: FitResults, poi: str, *, and_poi: bool) -> list[int]:
     return [
         i
         for i, name in enumerate(results.labels)
-        if not name.startswith("staterror") and (and_poi or name != POI)
+        if not name.startswith("staterror") and (and_poi or name != poi)
     ]

@@ -104,7 +104,7 @@ def fit_workspace(workspace: dict[str, Any], *, minos: bool = False) -> Fit:
     workspace
         As `agc.workspace.build_workspace` returns it.
     minos
-        Whether to scan the likelihood of `agc.workspace.POI` for asymmetric
+        Whether to scan the likelihood of the parameter of interest for asymmetric
         uncertainties. Templates of few events let the scan reach negative yields:
         Minuit then complains, and the symmetric uncertainty stands for both sides.
 
@@ -133,7 +133,7 @@ def fit_workspace(workspace: dict[str, Any], *, minos: bool = False) -> Fit:
         cabinetry.fit.fit,
         model,
         data,
-        minos=POI if minos else None,
+        minos=model.config.poi_name if minos else None,
         goodness_of_fit=True,
     )
     failed = pyhf.exceptions.FailedMinimization

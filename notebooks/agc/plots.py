@@ -6,18 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agc.figures import (
-    PROCESS_COLOURS,
-    add_band,
-    add_label,
-    add_points,
-    add_stack,
-    ratio_figure,
-    styled,
-)
+from agc.figures import PROCESS_COLOURS
 from agc.histograms import REGIONS
 from agc.samples import PROCESS_LABELS, PROCESSES
 from agc.spectra import contents, spectrum, variances
+from agc.stacks import process_yields, stacked_figure
 from agc.variations import NOMINAL
 
 if TYPE_CHECKING:
@@ -27,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["plot_observable", "plot_prediction"]
-
-_SIZE = (7.0, 6.2)
 
 
 def plot_observable(
@@ -107,19 +98,11 @@ def plot_prediction(
     ValueError
         The model has no such region.
     """
-    config = prediction.model.config
-    channel = config.channels.index(region)
-    # pyhf sorts samples by name; the histograms' order is by size.
-    yields = {
-        process: np.asarray(
-            prediction.model_yields[channel][config.samples.index(process)]
-        )
-        for process in PROCESSES
-    }
+    yields, uncertainty = process_yields(prediction, region)
     return _stacked(
         data[region],
         yields,
-        np.asarray(prediction.total_stdev_model_bins[channel][-1]),
+        uncertainty,
         region=region,
         stage=prediction.label.capitalize(),
         band="Uncertainty",
@@ -137,45 +120,16 @@ def _stacked(
     band: str,
     label: str,
 ) -> Figure:
-    edges = data.axes["observable"].edges
-    observed = contents(data)
     described = next(r for r in REGIONS if r.name == region)
-    with styled():
-        figure, main, ratio = ratio_figure(size=_SIZE)
-        total = add_stack(
-            main,
-            edges,
-            {PROCESS_LABELS[p]: yields[p] for p in reversed(PROCESSES)},
-            colours={PROCESS_LABELS[p]: c for p, c in PROCESS_COLOURS.items()},
-        )
-        add_band(main, edges, total, uncertainty, label=band)
-        add_points(main, edges, observed, np.sqrt(observed), label="Pseudo-data")
-        handles, names = main.get_legend_handles_labels()
-        # The points first, then the stack from its top to its bottom.
-        main.legend(handles[::-1], names[::-1])
-        add_label(main, label)
-        main.text(
-            0.04,
-            0.95,
-            f"{described.name}: {described.title}\n{stage}",
-            transform=main.transAxes,
-            va="top",
-            linespacing=1.5,
-        )
-        width = float(edges[1] - edges[0])
-        main.set_ylabel(f"Events / {width:g} GeV")
-        main.set_ylim(0, 1.5 * max(np.max(total + uncertainty), np.max(observed)))
-        main.set_xlim(edges[0], edges[-1])
-
-        predicted = np.where(total > 0, total, np.nan)
-        relative = uncertainty / predicted
-        add_band(ratio, edges, np.ones_like(total), np.nan_to_num(relative))
-        add_points(ratio, edges, observed / predicted, np.sqrt(observed) / predicted)
-        reach = np.nanmax(
-            np.concatenate([relative, np.abs(observed / predicted - 1), [0.12]])
-        )
-        reach = min(1.15 * reach, 0.98)
-        ratio.set_ylim(1 - reach, 1 + reach)
-        ratio.set_ylabel("Data / pred.", loc="center")
-        ratio.set_xlabel(described.observable)
-    return figure
+    return stacked_figure(
+        data.axes["observable"].edges,
+        {PROCESS_LABELS[p]: yields[p] for p in reversed(PROCESSES)},
+        uncertainty,
+        contents(data),
+        colours={PROCESS_LABELS[p]: c for p, c in PROCESS_COLOURS.items()},
+        band=band,
+        points="Pseudo-data",
+        label=label,
+        note=f"{described.name}: {described.title}\n{stage}",
+        observable=described.observable,
+    )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import uproot
 
-from agc.columns import READ_ERRORS, require_branches
+from agc.columns import BRANCHES, READ_ERRORS, require_branches
 from agc.errors import MissingTreeError, UnreadableFileError
 
 __all__ = ["entries_and_uuid"]
 
 
-def entries_and_uuid(file: str, treename: str) -> dict[str, Any]:
+def entries_and_uuid(
+    file: str, treename: str, branches: Iterable[str] = BRANCHES
+) -> dict[str, Any]:
     """Open a file and its tree; check that the branches are there.
 
     Parameters
     ----------
     file, treename
         Path or URL of a ROOT file, and the name of the TTree or RNTuple in it.
+    branches
+        What must be there.
 
     Returns
     -------
@@ -41,7 +46,7 @@ def entries_and_uuid(file: str, treename: str) -> dict[str, Any]:
                 cause = f"no tree {treename!r} in it, but {there}"
                 raise MissingTreeError(file, cause)
             tree = root_file[treename]
-            require_branches(set(tree.keys()), file)
+            require_branches(set(tree.keys()), file, branches)
             return {"numentries": tree.num_entries, "uuid": root_file.file.fUUID}
     except FileNotFoundError as error:
         raise UnreadableFileError(file, "there is no such file") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,15 @@ from agc.variations import LUMI_UNCERTAINTY, NOMINAL, SYSTEMATICS, Systematic
 if TYPE_CHECKING:
     import hist
 
-__all__ = ["DATA", "LUMINOSITY", "POI", "build_workspace", "configuration"]
+__all__ = [
+    "DATA",
+    "LUMINOSITY",
+    "POI",
+    "build_workspace",
+    "configuration",
+    "norm_plus_shape",
+    "workspace_of",
+]
 
 #: The parameter of interest: the ttbar cross-section over its prediction.
 POI = "ttbar_norm"
@@ -69,7 +77,7 @@ def configuration(templates: dict[str, hist.Hist[Any]], folder: Path) -> dict[st
         ],
         "Samples": [{"Name": DATA, "Data": True}, *({"Name": p} for p in PROCESSES)],
         "Systematics": [
-            *(_norm_plus_shape(systematic) for systematic in SYSTEMATICS),
+            *(norm_plus_shape(systematic) for systematic in SYSTEMATICS),
             {
                 "Name": LUMINOSITY,
                 "Type": "Normalization",
@@ -83,7 +91,23 @@ def configuration(templates: dict[str, hist.Hist[Any]], folder: Path) -> dict[st
     }
 
 
-def _norm_plus_shape(systematic: Systematic) -> dict[str, Any]:
+def norm_plus_shape(
+    systematic: Systematic, processes: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Describe one systematic in cabinetry's terms.
+
+    Parameters
+    ----------
+    systematic
+        Variations of rate and shape; mirrored where there is none downwards.
+    processes
+        The processes of the model that it acts on; by default all of its own.
+
+    Returns
+    -------
+    dict
+        An entry of the configuration's ``Systematics``.
+    """
     return {
         "Name": systematic.label,
         "Type": "NormPlusShape",
@@ -93,7 +117,7 @@ def _norm_plus_shape(systematic: Systematic) -> dict[str, Any]:
             if systematic.down is None
             else {"VariationPath": systematic.down}
         ),
-        "Samples": list(systematic.processes),
+        "Samples": list(processes or systematic.processes),
     }
 
 
@@ -144,6 +168,33 @@ def _built(
     data: dict[str, hist.Hist[Any]],
     folder: Path,
 ) -> dict[str, Any]:
+    def template(region: str, sample: str, variation: str) -> hist.Hist[Any]:
+        return spectrum(templates[region], sample, variation)
+
+    return workspace_of(configuration(templates, folder), data.__getitem__, template)
+
+
+def workspace_of(
+    config: dict[str, Any],
+    data: Callable[[str], hist.Hist[Any]],
+    template: Callable[[str, str, str], hist.Hist[Any]],
+) -> dict[str, Any]:
+    """Build the pyhf workspace of a configuration, with histograms from memory.
+
+    Parameters
+    ----------
+    config
+        A cabinetry configuration; its folder of histograms must exist.
+    data
+        Returns the yields to fit in a region.
+    template
+        Returns the histogram of a region, a process and a variation.
+
+    Returns
+    -------
+    dict
+        A workspace that passed pyhf's schema.
+    """
     import cabinetry
 
     router = cabinetry.route.Router()
@@ -151,20 +202,19 @@ def _built(
     # cabinetry calls this for each template it needs and refuses histograms of any
     # other origin than files or such a function.
     @router.register_template_builder()
-    def template(
+    def built_template(
         region: dict[str, Any],
         sample: dict[str, Any],
         systematic: dict[str, Any],
         direction: str | None,
     ) -> hist.Hist[Any]:
         if sample.get("Data", False):
-            return data[region["Name"]]
+            return data(region["Name"])
         variation = (
             NOMINAL if direction is None else systematic[direction]["VariationPath"]
         )
-        return spectrum(templates[region["Name"]], sample["Name"], variation)
+        return template(region["Name"], sample["Name"], variation)
 
-    config = configuration(templates, folder)
     cabinetry.configuration.validate(config)
     with _quiet("cabinetry.histo"):
         cabinetry.templates.build(config, router=router)

@@ -14,7 +14,7 @@ from agc.simulation.particles import Particles, neighbours, visible
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Leptons", "electrons", "muons"]
+__all__ = ["Leptons", "activity", "electrons", "muons"]
 
 _ELECTRON, _MUON, _PHOTON = 11, 13, 22
 _CHARGED_HADRONS = (211, 321, 2212)
@@ -79,13 +79,30 @@ def _impact_mm(particles: Particles, rows: NDArray[np.int64]) -> NDArray[np.floa
     return distance
 
 
-def _activity(
+def activity(
     particles: Particles,
     rows: NDArray[np.int64],
     others: NDArray[np.int64],
     radius: float,
 ) -> NDArray[np.float64]:
-    """Return the summed transverse momentum in cones, in GeV."""
+    """Return the summed transverse momentum in cones.
+
+    Parameters
+    ----------
+    particles
+        A batch.
+    rows
+        The centres of the cones.
+    others
+        Increasing row numbers that may fall into a cone.
+    radius
+        The cones' size in (eta, phi).
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        In GeV, one for each of ``rows``, which are not counted themselves.
+    """
     index, other = neighbours(particles, rows, others, radius)
     summed: NDArray[np.float64] = np.bincount(
         index, weights=particles.pt[other], minlength=len(rows)
@@ -124,7 +141,7 @@ def electrons(particles: Particles, rng: np.random.Generator) -> Leptons:
     rows = _candidates(particles, _ELECTRON, rng)
     seen = visible(particles)
     photon = particles.pdg_id == _PHOTON
-    radiated = _activity(
+    radiated = activity(
         particles, rows, np.flatnonzero(seen & photon), _BREMSSTRAHLUNG_CONE
     )
     genuine = np.abs(particles.pdg_id[rows]) == _ELECTRON
@@ -133,9 +150,7 @@ def electrons(particles: Particles, rng: np.random.Generator) -> Leptons:
     pt = (particles.pt[rows] + radiated) * detector.response(
         detector.electron_resolution(eta), rng
     )
-    around = _activity(
-        particles, rows, np.flatnonzero(seen), _ISOLATION_CONE[_ELECTRON]
-    )
+    around = activity(particles, rows, np.flatnonzero(seen), _ISOLATION_CONE[_ELECTRON])
     relative = detector.isolation(around - radiated, pt, rng)
     level = electron_id(genuine, relative, pt, rng)
     sip3d = detector.impact_significance(
@@ -175,7 +190,7 @@ def muons(particles: Particles, rng: np.random.Generator) -> Leptons:
     genuine = np.abs(particles.pdg_id[rows]) == _MUON
     eta = particles.eta[rows]
     pt = particles.pt[rows] * detector.response(detector.muon_resolution(eta), rng)
-    around = _activity(
+    around = activity(
         particles, rows, np.flatnonzero(visible(particles)), _ISOLATION_CONE[_MUON]
     )
     relative = detector.isolation(around, pt, rng)

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
     from agc.simulation.production import Sample
 
-__all__ = ["MANIFEST", "describe", "file_digest", "read_manifest", "update"]
+__all__ = [
+    "MANIFEST",
+    "describe",
+    "described",
+    "file_digest",
+    "read_manifest",
+    "update",
+]
 
 #: The manifest's name in the folder of the files.
 MANIFEST = "manifest.json"
@@ -75,13 +82,36 @@ def describe(name: str, recipe: Recipe, sample: Sample, path: Path) -> dict[str,
         Pythia could not compute the fraction that a cut leaves.
     """
     fraction = 1.0 if recipe.cut is None else covered_fraction(recipe.cut)
-    return {
-        "file": path.name,
+    normalisation = {
         "nevts": round(sample.generated / fraction),
-        "generated": sample.generated,
-        "kept": sample.kept,
         "covered_fraction": round(fraction, 6),
         "xsec_pb": sample_named(name).xsec_pb,
+    }
+    return described(recipe, sample, path, normalisation)
+
+
+def described(
+    recipe: Recipe, sample: Sample, path: Path, normalisation: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return the manifest's entry of one sample of any task.
+
+    Parameters
+    ----------
+    recipe, sample, path
+        As for `describe`.
+    normalisation
+        What a task needs to turn events into yields.
+
+    Returns
+    -------
+    dict
+        Counts, normalisation, settings and checksums.
+    """
+    return {
+        "file": path.name,
+        "generated": sample.generated,
+        "kept": sample.kept,
+        **normalisation,
         "process": recipe.summary,
         "settings": list(recipe.settings),
         "batches": recipe.batches,
@@ -121,7 +151,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return content
 
 
-def update(folder: Path, entries: Mapping[str, dict[str, Any]]) -> None:
+def update(
+    folder: Path, entries: Mapping[str, dict[str, Any]], *, label: str = LABEL
+) -> None:
     """Enter samples into the manifest of a folder.
 
     Parameters
@@ -130,6 +162,8 @@ def update(folder: Path, entries: Mapping[str, dict[str, Any]]) -> None:
         Where the files are.
     entries
         What `describe` returns, by sample name; other samples' entries stay.
+    label
+        Whose events these are.
 
     Raises
     ------
@@ -138,7 +172,7 @@ def update(folder: Path, entries: Mapping[str, dict[str, Any]]) -> None:
     """
     samples = read_manifest(folder)["samples"] | dict(entries)
     content = {
-        "label": LABEL,
+        "label": label,
         "generator": {"name": "Pythia 8 (pythia8mc)", "version": generator_version()},
         "common_settings": list(COMMON),
         "base_seed": BASE_SEED,

@@ -8,18 +8,20 @@ import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from agc.simulation.events import Batch, simulate_batch
 from agc.simulation.nanoaod import Columns, concatenated
 from agc.simulation.processes import Recipe
-from agc.simulation.rootfile import root_bytes
+from agc.simulation.rootfile import NANOAOD, Layout, root_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
 __all__ = ["Sample", "produce", "save", "scaled"]
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Sample:
     """One finished sample."""
 
     columns: Columns
-    """NanoAOD columns of the events that were kept, in the order of the batches."""
+    """Columns of the events that were kept, in the order of the batches."""
 
     generated: int
     """How many events were generated."""
@@ -35,10 +37,10 @@ class Sample:
     @property
     def kept(self) -> int:
         """The number of events in the file."""
-        return len(self.columns["event"])
+        return len(next(iter(self.columns.values())))
 
 
-def scaled(recipe: Recipe, scale: float) -> Recipe:
+def scaled(recipe: AnyRecipe, scale: float) -> AnyRecipe:
     """Return a recipe for a larger or smaller sample.
 
     Parameters
@@ -74,7 +76,10 @@ def _quiet_worker() -> None:
 
 
 def produce(
-    recipes: Mapping[str, Recipe], *, workers: int
+    recipes: Mapping[str, AnyRecipe],
+    *,
+    workers: int,
+    simulate: Callable[[str, AnyRecipe, int], Batch] = simulate_batch,
 ) -> Generator[tuple[str, int, Sample | None], None, None]:
     """Simulate samples, batch by batch.
 
@@ -84,6 +89,9 @@ def produce(
         What to simulate: sample name to recipe.
     workers
         Number of processes. The result does not depend on it.
+    simulate
+        Makes one batch from the sample's name, its recipe and the batch's number; a
+        function that other processes can import.
 
     Yields
     ------
@@ -103,7 +111,7 @@ def produce(
         workers, mp_context=get_context("spawn"), initializer=_quiet_worker
     ) as pool:
         places = {
-            pool.submit(simulate_batch, name, recipe, batch): (name, batch)
+            pool.submit(simulate, name, recipe, batch): (name, batch)
             for name, recipe in recipes.items()
             for batch in range(recipe.batches)
         }
@@ -129,7 +137,7 @@ def produce(
             pool.shutdown(cancel_futures=True)
 
 
-def save(sample: Sample, path: Path) -> None:
+def save(sample: Sample, path: Path, layout: Layout = NANOAOD) -> None:
     """Write a sample's file so that it is there completely or not at all.
 
     Parameters
@@ -138,10 +146,12 @@ def save(sample: Sample, path: Path) -> None:
         A finished sample.
     path
         The file; its folder must exist.
+    layout
+        How tree and counts are named.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(root_bytes(sample.columns))
+        temporary.write_bytes(root_bytes(sample.columns, layout))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

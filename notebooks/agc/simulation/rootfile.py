@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agc.simulation.nanoaod import Columns, content_digest
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     import awkward as ak
 
-__all__ = ["LABEL", "TREE", "read_columns", "root_bytes"]
+__all__ = ["LABEL", "NANOAOD", "TREE", "Layout", "read_columns", "root_bytes"]
 
 TREE = "Events"
 
@@ -23,6 +24,28 @@ LABEL = (
     "Simulated by the Casa project with Pythia 8 and a parametric detector; "
     "not CMS data, not CMS simulation"
 )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an experiment names things in its files."""
+
+    tree: str
+    """The tree's name."""
+
+    title: str
+    """Its title: whose events these are."""
+
+    counter: str
+    """The name of a collection's counts, with ``{}`` for the collection."""
+
+    def is_counted(self, collection: str, columns: Columns) -> bool:
+        """Whether columns that start with a name belong to a collection."""
+        return self.counter.format(collection) in columns
+
+
+#: CMS's NanoAOD.
+NANOAOD = Layout(TREE, LABEL, "n{}")
 
 #: 1 January 1995, 00:00:00, as ROOT packs it: the first time it can express.
 _NO_TIME = struct.pack(">I", (1 << 22) | (1 << 17))
@@ -33,36 +56,41 @@ _TIME_IN_KEY, _TIMES_IN_DIRECTORY = 10, (2, 6)
 _KEY_COUNT = struct.calcsize(">i")
 
 
-def _arrays(columns: Columns) -> dict[str, ak.Array]:
+def _arrays(columns: Columns, layout: Layout) -> dict[str, ak.Array]:
     """Group the columns of each collection; what has no counts stays as it is."""
     import awkward as ak
 
     collections: dict[str, dict[str, ak.Array]] = {}
     arrays: dict[str, ak.Array] = {}
-    counted = {name.partition("_")[0] for name in columns if "_" in name}
+    prefixes = {name.partition("_")[0] for name in columns if "_" in name}
+    counted = {name for name in prefixes if layout.is_counted(name, columns)}
+    counters = {layout.counter.format(name) for name in counted}
     for name, values in columns.items():
         collection, _, column = name.partition("_")
-        if column:
+        if name in counters:
+            continue
+        if collection in counted:
             fields = collections.setdefault(collection, {})
-            fields[column] = ak.unflatten(values, columns[f"n{collection}"])
-        elif name.removeprefix("n") not in counted:
+            counts = columns[layout.counter.format(collection)]
+            fields[column] = ak.unflatten(values, counts)
+        else:
             arrays[name] = ak.Array(values)
     return arrays | {name: ak.zip(fields) for name, fields in collections.items()}
 
 
-def _without_times(raw: bytes) -> bytes:
+def _without_times(raw: bytes, tree: str) -> bytes:
     """Set every time in a file of one tree to the same constant."""
     import uproot
 
     with uproot.open(io.BytesIO(raw)) as directory:
-        file, key = directory.file, directory.key(TREE)
+        file, key = directory.file, directory.key(tree)
         seeks = [
             file.fBEGIN,
             file.fSeekFree,
             file.fSeekInfo,
             directory.fSeekKeys,
             key.fSeekKey,
-            *(int(b.member("fBasketSeek")[0]) for b in directory[TREE].branches),
+            *(int(b.member("fBasketSeek")[0]) for b in directory[tree].branches),
         ]
         times = [seek + _TIME_IN_KEY for seek in seeks]
         header = file.fBEGIN + file.fNbytesName
@@ -75,13 +103,15 @@ def _without_times(raw: bytes) -> bytes:
     return bytes(patched)
 
 
-def root_bytes(columns: Columns) -> bytes:
+def root_bytes(columns: Columns, layout: Layout = NANOAOD) -> bytes:
     """Return the content of a ROOT file with one tree, one basket per branch.
 
     Parameters
     ----------
     columns
-        NanoAOD columns.
+        One value per event, or those of a collection with its counts.
+    layout
+        How tree and counts are named.
 
     Returns
     -------
@@ -93,29 +123,31 @@ def root_bytes(columns: Columns) -> bytes:
     import uproot
 
     identity = uuid.UUID(hex=content_digest(columns)[:32])
-    arrays = _arrays(columns)
+    arrays = _arrays(columns, layout)
     buffer = io.BytesIO()
     with uproot.recreate(
         buffer, compression=uproot.LZMA(9), uuid_function=lambda: identity
     ) as file:
         tree = file.mktree(
-            TREE,
+            layout.tree,
             {name: array.type.content for name, array in arrays.items()},
-            title=LABEL,
-            counter_name=lambda name: f"n{name}",
+            title=layout.title,
+            counter_name=layout.counter.format,
         )
         tree.extend(arrays)
         raw = buffer.getvalue()
-    return _without_times(raw)
+    return _without_times(raw, layout.tree)
 
 
-def read_columns(path: Path) -> Columns:
+def read_columns(path: Path, tree: str = TREE) -> Columns:
     """Read the columns of a file that `root_bytes` made.
 
     Parameters
     ----------
     path
         The file.
+    tree
+        The tree's name.
 
     Returns
     -------
@@ -131,7 +163,7 @@ def read_columns(path: Path) -> Columns:
     import uproot
 
     with uproot.open(path) as file:
-        arrays = {name: branch.array() for name, branch in file[TREE].items()}
+        arrays = {name: branch.array() for name, branch in file[tree].items()}
     return {
         name: ak.to_numpy(ak.flatten(array) if array.ndim > 1 else array)
         for name, array in arrays.items()

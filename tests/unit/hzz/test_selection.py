@@ -1,0 +1,118 @@
+"""The HZZ task on ATLAS's own files, in pieces and whole, and in wrong units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from coffea.processor import IterativeExecutor
+
+from agc.columns import load_arrays
+from agc.errors import ImplausibleUnitsError
+from agc.hzz.columns import BRANCHES, TREE, read_events
+from agc.hzz.files import Inputs, collision_data, hzz_inputs, standin_data
+from agc.hzz.histograms import REGION, data_only, event_weight
+from agc.hzz.runs import HzzResult, run_hzz
+from agc.hzz.samples import DATA, sample_named
+from agc.hzz.selection import select
+from agc.references import load_histograms
+from agc.spectra import contents, spectrum
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+
+def run(inputs: Inputs, chunksize: int = 200_000) -> HzzResult:
+    return run_hzz(inputs, IterativeExecutor(status=False), chunksize=chunksize)
+
+
+def standin_arrays() -> dict[str, ak.Array]:
+    (file,) = standin_data().values()
+    arrays, _ = load_arrays(file, TREE, BRANCHES)
+    return arrays
+
+
+@pytest.fixture(scope="module")
+def standin() -> HzzResult:
+    return run(hzz_inputs("standin"))
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path) -> HzzResult:
+    files = collision_data(shared_data / "atlas-open-data-4lep")
+    return run(Inputs(files, {}, real_data=True, real_simulation=False))
+
+
+def test_the_real_files_have_the_published_numbers(real: HzzResult) -> None:
+    steps = {name: real.cutflow[name][:, 0] for name in real.cutflow}
+    total = sum(steps.values())
+    assert total.tolist() == [832, 827, 644, 506, 371]
+    selected = [steps[f"data_{period}"][3] for period in "ABCD"]
+    assert selected == [27, 86, 146, 247]
+    observed = contents(spectrum(real.histogram, DATA, "nominal"))
+    assert observed.sum() == 371
+    assert observed[2] == 39
+    reference = load_histograms(
+        Path(__file__).parents[3] / "notebooks/inputs/hzz/reference-data.json"
+    )
+    assert data_only(real.histogram) == reference[REGION]
+
+
+@pytest.mark.parametrize("chunksize", [1, 7])
+def test_events_one_at_a_time_or_in_chunks_give_the_same_bits(
+    standin: HzzResult, chunksize: int
+) -> None:
+    inputs = hzz_inputs("standin")
+    few = {name: inputs.files[name] for name in ("data_A", "WH125_ZZ4lep")}
+    one = Inputs(few, inputs.sumw, real_data=False, real_simulation=False)
+    whole, pieces = run(one), run(one, chunksize)
+    assert pieces.histogram == whole.histogram
+    for name in few:
+        np.testing.assert_array_equal(pieces.cutflow[name], whole.cutflow[name])
+        np.testing.assert_array_equal(whole.cutflow[name], standin.cutflow[name])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"lep_pt": 1e-3, "lep_E": 1e-3}, "these look like GeV"),
+        ({"lep_pt": 1e3, "lep_E": 1e3}, "cannot be MeV"),
+        ({"lep_E": 1e-3}, "pt and E are in different units"),
+        ({"lep_pt": np.nan}, "cannot be MeV"),
+    ],
+)
+def test_other_units_are_refused(change: dict[str, float], reason: str) -> None:
+    arrays = standin_arrays()
+    wrong: dict[str, Any] = {n: arrays[n] * f for n, f in change.items()}
+    with pytest.raises(ImplausibleUnitsError, match=reason):
+        read_events({**arrays, **wrong}, file="wrong.root")
+
+
+def test_a_data_weight_of_zero_counts_as_one_event() -> None:
+    events = read_events(standin_arrays())
+    assert not events.weight.any()
+    assert set(select(events, is_data=True).weight) == {1.0}
+
+
+def test_a_weight_is_the_formula_of_the_task() -> None:
+    higgs = sample_named("ggH125_ZZ4lep")
+    expected = 10_000 * 0.0060239 / 27_881_776.6536
+    assert event_weight(higgs) == pytest.approx(expected)
+    assert event_weight(sample_named("data_A")) == 1.0
+
+
+def test_the_standin_expects_what_the_luminosity_gives(standin: HzzResult) -> None:
+    sums = {
+        p: contents(spectrum(standin.histogram, p, "nominal")).sum()
+        for p in ("Z_tt", "ZZ", "signal")
+    }
+    assert sums["Z_tt"] == 0
+    assert sums["ZZ"] == pytest.approx(290, rel=0.1)
+    assert sums["signal"] == pytest.approx(15.4, rel=0.1)
+
+
+def test_the_standin_is_the_reference(standin: HzzResult, repository: Path) -> None:
+    path = repository / "notebooks" / "inputs" / "hzz" / "reference-standin.json"
+    assert load_histograms(path)[REGION] == standin.histogram
