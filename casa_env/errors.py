@@ -11,8 +11,10 @@ __all__ = [
     "CredentialsError",
     "KernelError",
     "MissingPackageError",
+    "NoSourceError",
     "NotebookError",
     "NotebookTimeoutError",
+    "NothingThereError",
     "ParameterError",
     "PathsError",
     "SettingsError",
@@ -97,6 +99,14 @@ class ClusterError(CasaEnvError):
 
 class UnreachableError(ClusterError):
     """A scheduler did not answer in time, or refused us."""
+
+
+class NoSourceError(CasaEnvError, OSError):
+    """None of a file's sources delivered it."""
+
+
+class NothingThereError(NoSourceError, FileNotFoundError):
+    """All of a file's sources say that it is not there."""
 
 
 class CredentialsError(CasaEnvError):

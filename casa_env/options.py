@@ -191,6 +191,20 @@ class Options:
             choices=("forwarding", "fixed"),
         ),
     )
+    xcache_fallbacks: tuple[str, ...] = field(
+        default=(),
+        metadata=_says(
+            values.texts, "Further caches, tried in this order before the origin"
+        ),
+    )
+    xcache_https_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_says(
+            values.texts,
+            "host:port of https:// origins that speak XRootD there too: read through "
+            "the cache",
+        ),
+    )
     bearer_token: str = field(
         default="",
         metadata=_says(
@@ -205,7 +219,22 @@ class Options:
     )
     token_hosts: tuple[str, ...] = field(
         default=(),
-        metadata=_says(values.texts, "The only hosts that a token may be sent to"),
+        metadata=_says(
+            values.texts,
+            "The only hosts that a token may be sent to: host, host:port or .domain",
+        ),
+    )
+    token_audiences: tuple[str, ...] = field(
+        default=(),
+        metadata=_says(
+            values.texts, "What the site's services accept as a token's audience"
+        ),
+    )
+    token_scopes: tuple[str, ...] = field(
+        default=(),
+        metadata=_says(
+            values.texts, "What a token must allow here, such as storage.read:/"
+        ),
     )
     x509_proxy: Path | None = field(
         default=None, metadata=_says(values.path, "The X.509 proxy", "X509_USER_PROXY")
@@ -225,8 +254,44 @@ class Options:
             "AWS_ENDPOINT_URL",
         ),
     )
+    s3_region: str = field(
+        default="",
+        metadata=_says(
+            values.text,
+            "That object store's region",
+            "AWS_REGION",
+            "AWS_DEFAULT_REGION",
+        ),
+    )
+    s3_access_key: str = field(
+        default="",
+        metadata=_says(
+            values.text, "The access key for it", "AWS_ACCESS_KEY_ID", secret=True
+        ),
+    )
+    s3_secret_key: str = field(
+        default="",
+        metadata=_says(
+            values.text,
+            "The secret of that access key",
+            "AWS_SECRET_ACCESS_KEY",
+            secret=True,
+        ),
+    )
+    s3_profile: str = field(
+        default="",
+        metadata=_says(
+            values.text, "The profile of ~/.aws/credentials to use", "AWS_PROFILE"
+        ),
+    )
     servicex_endpoint: str = field(
         default="", metadata=_says(values.text, "The ServiceX server, https://host")
+    )
+    servicex_token_file: Path | None = field(
+        default=None,
+        metadata=_says(
+            values.path, "The file that holds the refresh token of its web page"
+        ),
     )
 
     mlflow_uri: str = field(
