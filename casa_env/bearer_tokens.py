@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from casa_env.errors import TokenExpiredError, TokenInvalidError
 
-__all__ = ["ANY_AUDIENCE", "BearerToken", "parse_token", "require_current"]
+__all__ = ["ANY_AUDIENCE", "BearerToken", "parse_token", "require_current", "utc"]
 
 #: The audience that every WLCG service accepts (WLCG Common JWT Profiles v1.0).
 ANY_AUDIENCE: Final = "https://wlcg.cern.ch/jwt/v1/any"
@@ -82,7 +82,7 @@ class BearerToken:
         if self.expires_at is None:
             life = "does not say when it expires"
         else:
-            at = _utc(self.expires_at)
+            at = utc(self.expires_at)
             left = self.expires_at - now
             life = (
                 f"expires {at}, in {left / 60:.0f} min" if left > 0 else f"EXPIRED {at}"
@@ -153,10 +153,10 @@ def require_current(token: BearerToken, now: float) -> None:
     """
     step = "Get a new token from where you got this one; it is read anew each time."
     if token.expires_at is not None and token.expires_at <= now:
-        what = f"The bearer token expired {_utc(token.expires_at)}."
+        what = f"The bearer token expired {utc(token.expires_at)}."
         raise TokenExpiredError(what, looked_at=token.origin, next_step=step)
     if token.not_before is not None and token.not_before > now + CLOCK_SKEW_S:
-        what = f"The bearer token is valid only from {_utc(token.not_before)}."
+        what = f"The bearer token is valid only from {utc(token.not_before)}."
         step = "Wait, or set this machine's clock."
         raise TokenInvalidError(what, looked_at=token.origin, next_step=step)
 
@@ -203,8 +203,14 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _utc(seconds: float) -> str:
-    """Return a time for people."""
+def utc(seconds: float) -> str:
+    """Return a time for people.
+
+    Parameters
+    ----------
+    seconds
+        Since the epoch.
+    """
     try:
         return f"at {dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%d %H:%M} UTC"
     except (OverflowError, ValueError, OSError):

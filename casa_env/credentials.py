@@ -159,7 +159,9 @@ def token_for(
     Returns
     -------
     BearerToken or None
-        ``None`` if the host is not one of ``token_hosts``, or if there is no token.
+        ``None`` if the host is not one of ``token_hosts``, if there is no token, or
+        for ``http://`` to another machine (RFC 6750, section 5.3: TLS is required;
+        XRootD's own protocol sends tokens over TLS only).
 
     Raises
     ------
@@ -169,7 +171,7 @@ def token_for(
         As `bearer_token`.
     """
     settings = settings or load_settings()
-    if not may_send_token(url, settings):
+    if not may_send_token(url, settings) or _readable_by_others(url):
         return None
     token = bearer_token(settings)
     if token is not None:
@@ -210,6 +212,14 @@ def may_send_token(url: str, settings: Settings | None = None) -> bool:
     if target is None:
         return False
     return any(_matches(entry, *target) for entry in settings.token_hosts)
+
+
+def _readable_by_others(url: str) -> bool:
+    """Tell whether a request would cross a network in clear text."""
+    if not url.lower().startswith("http:"):
+        return False
+    target = host_and_port(url)
+    return target is None or target[0] not in {"localhost", "127.0.0.1", "::1"}
 
 
 def _host_of(url: str) -> tuple[str, int | None] | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from casa_env.settings import Settings, load_settings
 
-__all__ = ["s3_options"]
+__all__ = ["s3_options", "store_answer"]
 
 
 def s3_options(settings: Settings | None = None) -> dict[str, Any]:
@@ -63,3 +63,45 @@ def s3_options(settings: Settings | None = None) -> dict[str, Any]:
     if settings.s3_profile and not settings.s3_access_key:
         options["profile"] = settings.s3_profile
     return options
+
+
+def store_answer(settings: Settings) -> tuple[int, str]:
+    """Ask the store for our buckets, in a bounded time.
+
+    Parameters
+    ----------
+    settings
+        With the endpoint and the key.
+
+    Returns
+    -------
+    tuple of int and str
+        How many buckets the key sees, and what went wrong; empty if nothing did. A key
+        that may not list buckets is not wrong.
+    """
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.session import Session
+
+    options = s3_options(settings)
+    session = Session(profile=settings.s3_profile or None)
+    names = {"key": "aws_access_key_id", "secret": "aws_secret_access_key"}
+    keys = {names[name]: options[name] for name in names if name in options}
+    try:
+        client = session.create_client(
+            "s3",
+            config=Config(**options["config_kwargs"]),
+            **{"region_name": "us-east-1"} | options["client_kwargs"],
+            **keys,
+        )
+        try:
+            return len(client.list_buckets()["Buckets"]), ""
+        finally:
+            client.close()
+    except ClientError as err:
+        error = err.response.get("Error", {})
+        if error.get("Code") == "AccessDenied" and keys:
+            return 0, ""
+        return 0, f"{error.get('Code', '')} {error.get('Message', '')}".strip()
+    except (BotoCoreError, ValueError) as err:
+        return 0, str(err)

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 BREAKERS: Final = Breakers()
 
 #: A source that delivers less than this, in bytes per second, is given up.
-SLOWEST: Final = 200_000
+SLOWEST: Final = 500_000
 
 #: How much longer the last source is waited for: there is nothing to turn to.
 LAST_PATIENCE: Final = 6
@@ -178,7 +178,8 @@ class FailoverFileSystem(AsyncFileSystem):  # type: ignore[misc]
                     said.append((source.host, err))
                     _break(source, err)
                     source.forget()
-                    self._note(source, urls, worded(err))
+                    # another request may have found out before, and why
+                    self._note(source, urls, _resting(source) or worded(err))
                     continue
                 BREAKERS.succeeded(source.host)
                 BREAKERS.succeeded(source.line)

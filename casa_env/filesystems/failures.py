@@ -21,6 +21,7 @@ __all__ = [
     "FAILURES",
     "OtherFileError",
     "is_down",
+    "is_refusal",
     "is_slow",
     "no_source",
     "worded",
@@ -44,6 +45,11 @@ _IN_TROUBLE: Final = {"3012", "3013", "3024"}
 
 _NOT_FOUND: Final = "3011"
 
+#: Who we are is not known, or not enough (``kXR_NotAuthorized``, ``kXR_AuthFailed``;
+#: RFC 9110, sections 15.5.2 and 15.5.4).
+_REFUSAL: Final = {"3010", "3030"}
+_HTTP_REFUSAL: Final = {401, 403}
+
 #: Gateways that do not reach what is behind them (RFC 9110, section 15.6).
 _HTTP_TROUBLE: Final = {502, 503, 504}
 
@@ -56,6 +62,23 @@ _FATAL: Final = re.compile(r"\[(?:FATAL|ERROR)\] (?P<what>.+)")
 
 class OtherFileError(OSError):
     """A source has a file of that name with another content."""
+
+
+def is_refusal(err: BaseException) -> bool:
+    """Tell whether a server knows us not, or does not let us.
+
+    Parameters
+    ----------
+    err
+        What reading from it raised.
+    """
+    if isinstance(err, aiohttp.ClientResponseError):
+        return err.status in _HTTP_REFUSAL
+    if isinstance(err, PermissionError):
+        return True
+    answer = _ANSWER.search(str(err))
+    refused = answer is not None and answer["code"] in _REFUSAL
+    return refused or "Auth failed" in str(err)
 
 
 def is_slow(err: BaseException) -> bool:
@@ -96,7 +119,13 @@ def worded(err: BaseException) -> str:  # noqa: PLR0911 - one for each kind
 
 
 def is_down(err: BaseException) -> bool:
-    """Tell whether a failure is the host's rather than the file's."""
+    """Tell whether a failure is the host's rather than the file's.
+
+    Parameters
+    ----------
+    err
+        What reading from it raised.
+    """
     if isinstance(err, aiohttp.ClientResponseError):
         return err.status in _HTTP_TROUBLE
     if isinstance(
@@ -110,7 +139,15 @@ def is_down(err: BaseException) -> bool:
 
 
 def no_source(origin: str, said: Sequence[tuple[str, Exception]]) -> NoSourceError:
-    """Return the error for a file that no source delivered."""
+    """Return the error for a file that no source delivered.
+
+    Parameters
+    ----------
+    origin
+        The file's last source.
+    said
+        What each source's host did.
+    """
     looked_at = "; ".join(f"{host}: {worded(err)}" for host, err in said)
     missing = all(
         isinstance(err, FileNotFoundError) or f"[{_NOT_FOUND}]" in str(err)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from casa_env.filesystems.xrootd import (
 from casa_env.network import host_and_port
 from casa_env.object_stores import s3_options
 from casa_env.received import settings_here
+from casa_env.settings import Settings
 
 __all__ = ["Source", "host_of", "open_source"]
 
@@ -31,8 +33,14 @@ _FILESYSTEMS: Final[dict[Any, Any]] = {}
 class Source:
     """A file where it is, read by way of a file system of `fsspec`."""
 
-    def __init__(self, url: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        url: str,
+        loop: asyncio.AbstractEventLoop,
+        settings: Settings | None = None,
+    ) -> None:
         self.url = url
+        self._settings = settings
         self.host = host_of(url)
         self._loop = loop
 
@@ -66,6 +74,10 @@ class Source:
     def forget(self) -> None:
         """Open the file anew at the next request."""
 
+    def settings(self) -> Settings:
+        """Return the settings to read with: those given, or this process's own."""
+        return self._settings or settings_here()
+
     async def _opened(self) -> tuple[Any, str]:
         """Return an asynchronous file system and the path in it."""
         raise NotImplementedError
@@ -74,8 +86,16 @@ class Source:
 class _XRootDSource(Source):
     """A file of an XRootD server, a cache for example."""
 
+    async def read(self, start: int | None, end: int | None) -> bytes:
+        with _open_handles():
+            return await super().read(start, end)
+
+    async def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        with _open_handles():
+            return await super().read_ranges(ranges)
+
     async def _opened(self) -> tuple[GuardedXRootDFileSystem, str]:
-        settings = settings_here()
+        settings = self.settings()
         token = token_for(self.url, settings)
         system = await self._system(token)
         path = self._path()
@@ -115,7 +135,7 @@ class _HttpsSource(Source):
     """A file of a web server."""
 
     async def _opened(self) -> tuple[Any, str]:
-        settings = settings_here()
+        settings = self.settings()
         key = ("https", settings.timeout_s, settings.x509_ca_dir, id(self._loop))
         system = await _kept(key, lambda: https_filesystem(settings, self._loop))
         return system, self.url
@@ -127,7 +147,7 @@ class _StoreSource(Source):
     async def _opened(self) -> tuple[Any, str]:
         from s3fs import S3FileSystem
 
-        options = s3_options(settings_here())
+        options = s3_options(self.settings())
         key = ("s3", repr(sorted(options.items(), key=str)), id(self._loop))
         system = await _kept(key, lambda: S3FileSystem(loop=self._loop, **options))
         return system, self.url.removeprefix("s3://")
@@ -158,7 +178,9 @@ _KINDS: Final[dict[str, type[Source]]] = {
 }
 
 
-def open_source(url: str, loop: asyncio.AbstractEventLoop) -> Source:
+def open_source(
+    url: str, loop: asyncio.AbstractEventLoop, settings: Settings | None = None
+) -> Source:
     """Return a source of a file; nothing is connected to yet.
 
     Parameters
@@ -167,9 +189,11 @@ def open_source(url: str, loop: asyncio.AbstractEventLoop) -> Source:
         Where the file is.
     loop
         The event loop to read in.
+    settings
+        Settings to use; by default those that hold in this process at each request.
     """
     scheme = url.partition("://")[0] if "://" in url else ""
-    return _KINDS.get(scheme, _OtherSource)(url, loop)
+    return _KINDS.get(scheme, _OtherSource)(url, loop, settings)
 
 
 def host_of(url: str) -> str:
@@ -187,6 +211,15 @@ def host_of(url: str) -> str:
         return f"{target[0]}:{target[1]}"
     scheme, rest = url.split("://", 1)
     return f"{scheme}://{rest.partition('/')[0]}"
+
+
+@contextmanager
+def _open_handles() -> Iterator[None]:
+    """Turn the error of a handle that another request has given up into a failure."""
+    try:
+        yield
+    except ValueError as err:
+        raise OSError(str(err)) from err
 
 
 async def _kept(key: Any, make: Callable[[], Any]) -> Any:
