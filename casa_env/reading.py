@@ -84,7 +84,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._files: dict[str, set[str]] = {}
         self._bytes: Counter[str] = Counter()
-        self._failovers: dict[Failover, set[str]] = {}
+        self._failovers: dict[tuple[str, str], Failover] = {}
 
     def read(self, host: str, file: str, n_bytes: int) -> None:
         """Note bytes that a source has delivered.
@@ -111,7 +111,8 @@ class Ledger:
             What it did.
         """
         with self._lock:
-            self._failovers.setdefault(Failover(host, reason), set()).add(file)
+            # requests under way at the same time fail in several ways; the first counts
+            self._failovers.setdefault((host, file), Failover(host, reason))
 
     def report(self, *, reset: bool = False) -> ReadReport:
         """Return what was read so far.
@@ -125,7 +126,7 @@ class Ledger:
             found = ReadReport(
                 files={host: frozenset(files) for host, files in self._files.items()},
                 n_bytes=dict(self._bytes),
-                failovers={what: len(files) for what, files in self._failovers.items()},
+                failovers=Counter(self._failovers.values()),
             )
             if reset:
                 self._files.clear()

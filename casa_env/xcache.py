@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from casa_env.network import host_and_port
 from casa_env.settings import Settings, load_settings
 
-__all__ = ["SCHEME", "sources", "xcache_fileset", "xcache_url"]
+__all__ = ["SCHEME", "host_of", "sources", "xcache_fileset", "xcache_url"]
 
 #: URLs of several sources, in the order in which they are tried.
 SCHEME: Final = "failover://"
@@ -100,6 +100,23 @@ def sources(url: str) -> tuple[str, ...]:
     ('root://cache//root://origin//f.root', 'root://origin//f.root')
     """
     return tuple(url.removeprefix(SCHEME).split(SEPARATOR))
+
+
+def host_of(url: str) -> str:
+    """Return a source's host and port for reports, its bucket, or what it is.
+
+    Parameters
+    ----------
+    url
+        Where a file is.
+    """
+    if "://" not in url:
+        return "this machine"
+    target = host_and_port(url.replace("xroot://", "root://", 1))
+    if target is not None:
+        return f"{target[0]}:{target[1]}"
+    scheme, rest = url.split("://", 1)
+    return f"{scheme}://{rest.partition('/')[0]}"
 
 
 def xcache_fileset(

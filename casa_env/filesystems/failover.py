@@ -175,7 +175,7 @@ class FailoverFileSystem(AsyncFileSystem):  # type: ignore[misc]
                     work = self._by(source, path, urls, read)
                     content = await asyncio.wait_for(work, limit)
                 except FAILURES as err:
-                    said.append((source.host, err))
+                    said.append((source.url, err))
                     _break(source, err)
                     source.forget()
                     # another request may have found out before, and why

@@ -16,6 +16,7 @@ from casa_env.errors import (
     NoSourceError,
     NothingThereError,
 )
+from casa_env.xcache import host_of
 
 __all__ = [
     "FAILURES",
@@ -43,7 +44,7 @@ _ANSWER: Final = re.compile(r"Server responded with an error: \[(?P<code>\d+)\]"
 #: ``kXR_noserver``, ``kXR_overloaded``).
 _IN_TROUBLE: Final = {"3012", "3013", "3024"}
 
-_NOT_FOUND: Final = "3011"
+_NOT_FOUND: Final = "[3011]"
 
 #: Who we are is not known, or not enough (``kXR_NotAuthorized``, ``kXR_AuthFailed``;
 #: RFC 9110, sections 15.5.2 and 15.5.4).
@@ -146,14 +147,12 @@ def no_source(origin: str, said: Sequence[tuple[str, Exception]]) -> NoSourceErr
     origin
         The file's last source.
     said
-        What each source's host did.
+        What each source did.
     """
-    looked_at = "; ".join(f"{host}: {worded(err)}" for host, err in said)
-    missing = all(
-        isinstance(err, FileNotFoundError) or f"[{_NOT_FOUND}]" in str(err)
-        for _, err in said
-    )
-    if missing:
+    looked_at = "; ".join(f"{host_of(url)}: {worded(err)}" for url, err in said)
+    # the origin knows best, whatever is the matter with caches
+    answers = [err for url, err in said if url == origin]
+    if any(isinstance(e, FileNotFoundError) or _NOT_FOUND in str(e) for e in answers):
         what = f"There is no file {values.shown(origin)}."
         step = "Correct the fileset."
         return NothingThereError(what, looked_at=looked_at, next_step=step)

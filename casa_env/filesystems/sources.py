@@ -19,12 +19,12 @@ from casa_env.filesystems.xrootd import (
     bound_waiting,
     login_name,
 )
-from casa_env.network import host_and_port
 from casa_env.object_stores import s3_options
 from casa_env.received import settings_here
 from casa_env.settings import Settings
+from casa_env.xcache import host_of
 
-__all__ = ["Source", "host_of", "open_source"]
+__all__ = ["Source", "filesystems", "open_source"]
 
 _LOCK: Final = threading.RLock()
 _FILESYSTEMS: Final[dict[Any, Any]] = {}
@@ -196,21 +196,9 @@ def open_source(
     return _KINDS.get(scheme, _OtherSource)(url, loop, settings)
 
 
-def host_of(url: str) -> str:
-    """Return a source's host and port for reports, its bucket, or what it is.
-
-    Parameters
-    ----------
-    url
-        Where a file is.
-    """
-    if "://" not in url:
-        return "this machine"
-    target = host_and_port(url.replace("xroot://", "root://", 1))
-    if target is not None:
-        return f"{target[0]}:{target[1]}"
-    scheme, rest = url.split("://", 1)
-    return f"{scheme}://{rest.partition('/')[0]}"
+def filesystems() -> list[Any]:
+    """Return the file systems of fsspec that are in use, to close files for example."""
+    return list(_FILESYSTEMS.values())
 
 
 @contextmanager
