@@ -3,17 +3,17 @@
 XRootD's client gives the user's bearer token to every server that asks for one over
 TLS, wherever it finds one, and also where it is redirected to. Here it is told not to
 by the URL of each file (``xrd.wantprot``). A host of the site's list is logged in to
-beforehand, by a request that is never redirected, with the token in ``xrd.ztn``; the
-file is then opened over that connection, and a server that this one redirects to gets
-no token. The login name in the URL stands for one token: with another token comes
-another connection.
+beforehand, by a request that is never redirected; the file is then opened over that
+connection, and a server that this one redirects to gets no token. The login name in
+the URL stands for one token: with another token comes another connection.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
-import tempfile
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +45,9 @@ WAITING: Final = {
 
 _NAMES: Final[dict[str, str]] = {}
 _LOCK: Final = threading.Lock()
+
+#: One at a time: what the client finds is the process's.
+_LOGGING_IN: Final = asyncio.Lock()
 
 
 def bound_waiting() -> None:
@@ -104,9 +107,10 @@ class GuardedXRootDFileSystem(XRootDFileSystem):
         OSError
             If the host does not answer.
         """
-        with _private_file(token.value) as path:
-            system = client.FileSystem(f"root://{self.hostid}/?xrd.ztn={path}")
-            status, _ = await _async_wrap(system.ping)(timeout=timeout)
+        async with _LOGGING_IN:
+            with _offered(token.value):
+                system = client.FileSystem(f"root://{self.hostid}/")
+                status, _ = await _async_wrap(system.ping)(timeout=timeout)
         if not status.ok:
             msg = f"Failed to log in: {status.message}"
             raise OSError(msg)
@@ -135,21 +139,33 @@ class GuardedXRootDFileSystem(XRootDFileSystem):
 
 
 @contextmanager
-def _private_file(content: str) -> Iterator[str]:
-    """Give the path of a file that only we can read, while the block lasts."""
-    if hasattr(os, "memfd_create"):  # Linux: it never reaches a disk
-        descriptor = os.memfd_create("casa-env")
-        try:
-            os.fchmod(descriptor, 0o600)
-            os.write(descriptor, content.encode())
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
+def _offered(token: str) -> Iterator[None]:
+    """Let XRootD's client find this token while the block lasts.
+
+    It looks at ``BEARER_TOKEN`` of the process first, whatever the URL says, and at
+    no token file that others may read (XRootD 6.2, ``XrdSecProtocolztn.cc``). Where
+    that would be another token, such as an older one of a worker's batch job, the
+    process's variable is set for the time of one request; ``os.environ`` is not.
+    """
+    before = os.environ.get("BEARER_TOKEN", "")
+    if before.strip() == token or (not before and _in_private_file(token)):
+        yield
         return
-    descriptor, name = tempfile.mkstemp(prefix="casa-env-")
+    os.putenv("BEARER_TOKEN", token)
     try:
-        os.write(descriptor, content.encode())
-        yield name
+        yield
     finally:
-        os.close(descriptor)
-        Path(name).unlink(missing_ok=True)
+        if "BEARER_TOKEN" in os.environ:
+            os.putenv("BEARER_TOKEN", before)
+        else:
+            os.unsetenv("BEARER_TOKEN")
+
+
+def _in_private_file(token: str) -> bool:
+    """Tell whether ``BEARER_TOKEN_FILE`` holds a token, and nobody else may read it."""
+    file = Path(os.environ.get("BEARER_TOKEN_FILE", ""))
+    try:
+        closed = not file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        return closed and file.read_text().strip() == token
+    except (OSError, ValueError):
+        return False
