@@ -2,7 +2,7 @@
 
 A thread of the client looks at the token each second, as `bearer_token` finds it, and
 gives it to every worker that has not got it yet: one that has just started, or all of
-them when the token was renewed. It travels in a message of its own and is kept in the
+them when the token was renewed. It travels sealed for its worker and is kept in the
 workers' memory: not in a job script, a task, a plugin, a log or the scheduler.
 """
 
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from casa_env.credentials import bearer_token
 from casa_env.errors import CasaEnvError
 from casa_env.reading import LEDGER, ReadReport
-from casa_env.received import Delivery, expect, take
+from casa_env.received import Delivery, expect, seal_for, take
+from casa_env.sealing import public_key
 from casa_env.settings import Settings, Source
 
 if TYPE_CHECKING:
@@ -140,7 +141,10 @@ class _Rounds:
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         waiting = [w for w in workers if w not in self._served and _private(w)]
         if waiting:
-            done = self._client.run(take, delivery, workers=waiting, on_error="ignore")
+            given: dict[str, Any] = {"workers": waiting, "on_error": "ignore"}
+            keys = self._client.run(public_key, **given)
+            messages = seal_for(keys.values(), delivery)
+            done = self._client.run(take, messages, **given)
             self._served |= set(done)
             logger.debug("gave %d workers %s", len(done), token or "settings")
 

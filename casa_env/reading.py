@@ -6,9 +6,11 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 __all__ = ["LEDGER", "Failover", "Ledger", "ReadReport"]
+
+_K = TypeVar("_K")
 
 
 @dataclass(frozen=True, order=True)
@@ -35,19 +37,15 @@ class ReadReport:
     n_bytes: Mapping[str, int] = field(default_factory=dict)
     """By host and port of the source: the bytes read."""
 
-    failovers: Mapping[Failover, int] = field(default_factory=dict)
-    """How many files went on elsewhere, by source and reason."""
+    failovers: Mapping[Failover, frozenset[str]] = field(default_factory=dict)
+    """By source and reason: the files that were read elsewhere."""
 
     def __add__(self, other: ReadReport) -> ReadReport:
         """Add what another process has read."""
-        hosts = {*self.files, *other.files}
-        none: frozenset[str] = frozenset()
         return ReadReport(
-            files={
-                h: self.files.get(h, none) | other.files.get(h, none) for h in hosts
-            },
+            files=_joined(self.files, other.files),
             n_bytes=Counter(self.n_bytes) + Counter(other.n_bytes),
-            failovers=Counter(self.failovers) + Counter(other.failovers),
+            failovers=_joined(self.failovers, other.failovers),
         )
 
     def __str__(self) -> str:
@@ -60,8 +58,8 @@ class ReadReport:
             for host, files in sorted(self.files.items())
         ]
         lines += [
-            f"{count:7,d} files not from {failover.failed}: {failover.reason}"
-            for failover, count in sorted(self.failovers.items())
+            f"{len(files):7,d} files not from {failover.failed}: {failover.reason}"
+            for failover, files in sorted(self.failovers.items())
         ]
         return "\n".join(lines)
 
@@ -75,6 +73,14 @@ class ReadReport:
             Those of several processes; none is a report of nothing.
         """
         return sum(reports, ReadReport())
+
+
+def _joined(
+    one: Mapping[_K, frozenset[str]], other: Mapping[_K, frozenset[str]]
+) -> dict[_K, frozenset[str]]:
+    """Return the union of files for each key of either."""
+    none: frozenset[str] = frozenset()
+    return {key: one.get(key, none) | other.get(key, none) for key in {**one, **other}}
 
 
 class Ledger:
@@ -123,10 +129,13 @@ class Ledger:
             Begin anew, so that the next report is of what follows only.
         """
         with self._lock:
+            moved: dict[Failover, set[str]] = {}
+            for (_, file), failover in self._failovers.items():
+                moved.setdefault(failover, set()).add(file)
             found = ReadReport(
                 files={host: frozenset(files) for host, files in self._files.items()},
                 n_bytes=dict(self._bytes),
-                failovers=Counter(self._failovers.values()),
+                failovers={what: frozenset(files) for what, files in moved.items()},
             )
             if reset:
                 self._files.clear()

@@ -5,15 +5,17 @@ It is kept in this process's memory and nowhere else.
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from casa_env.bearer_tokens import BearerToken
+from casa_env.bearer_tokens import BearerToken, parse_token
+from casa_env.sealing import public_key, seal, unseal
 from casa_env.settings import Settings, load_settings
 
-__all__ = ["Delivery", "expect", "received", "settings_here", "take"]
+__all__ = ["Delivery", "expect", "received", "seal_for", "settings_here", "take"]
 
 #: How long the first request waits for what was announced, in seconds.
 WAIT_S: Final = 20.0
@@ -46,15 +48,41 @@ def expect() -> None:
         _HERE.arrived.clear()
 
 
-def take(delivery: Delivery) -> None:
+def seal_for(receivers: Iterable[bytes], delivery: Delivery) -> dict[bytes, bytes]:
+    """Return messages that only their receivers can open.
+
+    Parameters
+    ----------
+    receivers
+        Their `casa_env.sealing.public_key`.
+    delivery
+        What to give them.
+    """
+    token = delivery.token
+    content = json.dumps(
+        {
+            "token": token.value if token else "",
+            "origin": token.origin if token else "",
+            "settings": dict(delivery.settings),
+        }
+    ).encode()
+    return {receiver: seal(content, receiver) for receiver in receivers}
+
+
+def take(messages: Mapping[bytes, bytes]) -> None:
     """Keep what a client has given; it replaces what was given before.
 
     Parameters
     ----------
-    delivery
-        From the client.
+    messages
+        From `seal_for`; the one for this process counts.
     """
-    _HERE.delivery = delivery
+    content = json.loads(unseal(messages[public_key()]))
+    token = content["token"]
+    _HERE.delivery = Delivery(
+        token=parse_token(token, origin=content["origin"]) if token else None,
+        settings=content["settings"],
+    )
     _HERE.arrived.set()
 
 

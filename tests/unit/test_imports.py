@@ -12,7 +12,7 @@ import casa_env
 #: The layers of the package, the lowest first. A module imports from layers below its
 #: own, and never beside it, except for what DEPENDS_BESIDE names.
 LAYERS = (
-    {"errors", "sites", "values", "network", "breakers", "reading"},
+    {"errors", "sites", "values", "network", "breakers", "reading", "sealing"},
     {"config_file", "paths", "bearer_tokens"},
     {"options", "parameters"},
     {"settings", "kernels", "config_template"},
