@@ -51,7 +51,7 @@ class ReadReport:
     def __str__(self) -> str:
         """Return a table, one source a line, and the failovers below."""
         if not self.files and not self.failovers:
-            return "nothing was read through casa_env"
+            return "files were read directly: no cache is configured"
         lines = [
             f"{len(files):7,d} files {self.n_bytes.get(host, 0) / 1e6:12,.1f} MB "
             f"from {host}"

@@ -15,7 +15,7 @@ from support.certificates import Certificate
 from support.tokens import Issuer
 
 
-class _Quiet(BaseHTTPRequestHandler):
+class Quiet(BaseHTTPRequestHandler):
     """Writes nothing to the test's output."""
 
     protocol_version = "HTTP/1.1"
@@ -64,7 +64,7 @@ def website(
 def issuer_website(issuer: Issuer, certificate: Certificate) -> Iterator[str]:
     """Publish an issuer's keys where its URL says (OpenID Connect Discovery)."""
 
-    class Handler(_Quiet):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             documents: dict[str, Any] = {
                 "/.well-known/openid-configuration": {
@@ -92,7 +92,7 @@ def listening_website(
     """Serve a file, or redirect; keep the headers of each request."""
     seen: list[dict[str, str]] = []
 
-    class Handler(_Quiet):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             seen.append({name.lower(): value for name, value in self.headers.items()})
             if redirect_to:

@@ -71,7 +71,7 @@ def test_a_report_may_begin_anew() -> None:
     ledger.read("cache", "f", 10)
     ledger.report(reset=True)
     assert ledger.report() == ReadReport()
-    assert str(ReadReport()) == "nothing was read through casa_env"
+    assert str(ReadReport()) == "files were read directly: no cache is configured"
 
 
 def test_a_sealed_message_is_opened_by_whom_it_is_for_and_shows_nothing() -> None:
