@@ -33,10 +33,11 @@ test: ## prove that everything works: unit, service and notebook tests
 		notebooks/*.ipynb || status=1; \
 	exit $$status
 
-bench: ## measure start-up and throughput (PROFILE=1: where the time goes)
+bench: ## measure start-up, throughput and reading (PROFILE=1: where the time goes)
 	@$(SETUP) test
 	@$(PY) tests/benchmarks/startup.py
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.throughput $(if $(PROFILE),--profile)
+	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.reading
 
 lint: ## check style and types
 	@$(SETUP) test

@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -16,7 +18,10 @@ import pytest
 import uproot
 from coffea import processor
 from coffea.nanoevents import BaseSchema
+from XRootD import client
 
+from agc.filesets import standin_fileset
+from agc.runs import run_ttbar
 from casa_env import read_report, xcache_fileset, xcache_url
 from casa_env.errors import NoSourceError, NothingThereError
 from casa_env.filesystems import sources
@@ -220,7 +225,7 @@ def test_a_file_that_is_nowhere_is_not_found(
     assert set(read_from().files) == {host(cache)}
 
 
-class Counter(processor.ProcessorABC):  # type: ignore[misc] # coffea has no types
+class Adder(processor.ProcessorABC):  # type: ignore[misc] # coffea has no types
     def process(self, events: object) -> dict[str, float]:
         return {"sum": float(np.sum(events.a))}  # type: ignore[attr-defined]
 
@@ -241,7 +246,7 @@ def test_coffeas_runner_reads_through_the_cache_and_survives_it(
         processor.IterativeExecutor(status=False), schema=BaseSchema, chunksize=20_000
     )
     for source in (cache, origin):
-        found = run(through, Counter())
+        found = run(through, Adder())
         assert found["sum"] == pytest.approx(expected.sum())
         assert host(source) in read_from().files
         cache.stop()
@@ -260,3 +265,55 @@ def test_plain_fsspec_reads_text_and_bytes(place: Path, origin: xrootd.Server) -
     assert not system.exists(path.replace("t.txt", "none.txt"))
     with pytest.raises(NotImplementedError, match="read-only"):
         fsspec.open(url, "wb").open()
+
+
+def test_vectored_reads_stay_vectored(
+    place: Path, serve: Serve, origin: xrootd.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = serve(xrootd.cache(place))
+    asked: Counter[str] = Counter()
+    for name in ("read", "vector_read"):
+        whole = getattr(client.File, name)
+
+        def counted(
+            *arguments: Any, name: str = name, whole: Any = whole, **options: Any
+        ) -> Any:
+            asked[name] += 1
+            return whole(*arguments, **options)
+
+        monkeypatch.setattr(client.File, name, counted)
+    url = f"{origin.url}//store/f.root"
+    requests = []
+    for where in (url, xcache_url(url, settings_for(cache), failover=True)):
+        asked.clear()
+        with uproot.open({where: "Events"}) as tree:
+            tree.arrays(list("abcd"))
+        requests.append(dict(asked))
+    plain, ours = requests
+    assert plain["vector_read"] > 0
+    assert ours == plain
+
+
+def test_the_ttbar_analysis_reads_through_the_cache_with_the_same_histograms(
+    place: Path, serve: Serve
+) -> None:
+    local = {"wjets__nominal": standin_fileset()["wjets__nominal"]}
+    (file,) = local["wjets__nominal"]["files"]
+    origin = serve(xrootd.origin(place), w=Path(file).read_bytes())
+    cache = serve(xrootd.cache(place))
+    url = f"{origin.url}//store/w.root"
+    remote: Any = {
+        "wjets__nominal": {
+            **local["wjets__nominal"],
+            "files": {url: "Events"},
+            "nevts": {url: local["wjets__nominal"]["nevts"][file]},
+        }
+    }
+    here = xcache_fileset(remote, settings_for(cache), failover=True)
+    executor = processor.IterativeExecutor(status=False)
+    expected, found = (run_ttbar(fileset, executor) for fileset in (local, here))
+    for region, histogram in expected.histograms.items():
+        assert np.array_equal(
+            histogram.values(flow=True), found.histograms[region].values(flow=True)
+        )
+    assert set(read_from().files) == {host(cache)}
