@@ -13,7 +13,8 @@ import casa_env
 #: own, and never beside it, except for what DEPENDS_BESIDE names.
 LAYERS = (
     {"errors", "sites", "values", "network", "breakers", "reading", "sealing"},
-    {"config_file", "paths", "bearer_tokens"},
+    {"config_file", "paths", "bearer_tokens", "declaring"},
+    {"data_options"},
     {"options", "parameters"},
     {"settings", "kernels", "config_template"},
     {"identity", "credentials", "execution", "display"},
