@@ -70,8 +70,10 @@ def grid(service_folder: Path) -> Iterator[Grid]:
 
 
 @pytest.fixture(autouse=True)
-def fresh_process_state() -> None:
-    """Forget which hosts were down, and what was read."""
+def fresh_process_state(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trust our authority; forget which hosts were down, and what was read."""
+    # XRootD's client looks once in a process, at its first connection
+    monkeypatch.setenv("X509_CERT_DIR", str(grid.authorities))
     BREAKERS.clear()
     LEDGER.report(reset=True)
 

@@ -74,7 +74,6 @@ def site(
         "TOKEN_HOSTS": f"localhost:{storage.port}",
     }.items():
         monkeypatch.setenv(f"CASA_ENV_{name}", str(value))
-    monkeypatch.setenv("X509_CERT_DIR", str(grid.authorities))
 
 
 def read_sum(url: str) -> float:

@@ -51,14 +51,9 @@ def foreign(grid: Grid, tree: bytes) -> Iterator[xrootd.Server]:
 
 
 @pytest.fixture(autouse=True)
-def site(
-    grid: Grid, storage: xrootd.Server, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    # X509_CERT_DIR is what XRootD's client reads
-    monkeypatch.setenv("X509_CERT_DIR", str(grid.authorities))
+def site(storage: xrootd.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASA_ENV_TOKEN_HOSTS", f"localhost:{storage.port}")
     monkeypatch.setenv("CASA_ENV_TIMEOUT_S", "5")
-    return
 
 
 def address(server: xrootd.Server, scheme: str, path: str = "/store/f.root") -> str:
