@@ -34,10 +34,11 @@ test: ## prove that everything works: unit, service and notebook tests
 		notebooks/*.ipynb || status=1; \
 	exit $$status
 
-bench: ## measure start-up and throughput (PROFILE=1: where the time goes)
+bench: ## measure start-up, throughput and reading (PROFILE=1: where the time goes)
 	@$(SETUP) test
 	@$(PY) tests/benchmarks/startup.py
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.throughput $(if $(PROFILE),--profile)
+	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.reading
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.hzz_closure
 
 lint: ## check style and types

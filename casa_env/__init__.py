@@ -11,45 +11,67 @@ from importlib import import_module
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from casa_env.access import check_access
     from casa_env.clusters import dask_client, dask_cluster
+    from casa_env.credentials import BearerToken, bearer_token
+    from casa_env.delivery import read_report
     from casa_env.doctor import Check, Status, run_checks
     from casa_env.errors import CasaEnvError
     from casa_env.execution import Run, run_notebook
     from casa_env.identity import Environment, environment_id, environment_info
+    from casa_env.object_stores import s3_options
+    from casa_env.reading import ReadReport
     from casa_env.settings import Settings, Source, load_settings
+    from casa_env.xcache import xcache_fileset, xcache_url
 
 __all__ = [
+    "BearerToken",
     "CasaEnvError",
     "Check",
     "Environment",
+    "ReadReport",
     "Run",
     "Settings",
     "Source",
     "Status",
+    "bearer_token",
+    "check_access",
     "dask_client",
     "dask_cluster",
     "environment_id",
     "environment_info",
     "load_settings",
+    "read_report",
     "run_checks",
     "run_notebook",
+    "s3_options",
+    "xcache_fileset",
+    "xcache_url",
 ]
 
 _MODULES = {
+    "BearerToken": "credentials",
     "CasaEnvError": "errors",
     "Check": "doctor",
     "Environment": "identity",
+    "ReadReport": "reading",
     "Run": "execution",
     "Settings": "settings",
     "Source": "settings",
     "Status": "doctor",
+    "bearer_token": "credentials",
+    "check_access": "access",
     "dask_client": "clusters",
     "dask_cluster": "clusters",
     "environment_id": "identity",
     "environment_info": "identity",
     "load_settings": "settings",
+    "read_report": "delivery",
     "run_checks": "doctor",
     "run_notebook": "execution",
+    "s3_options": "object_stores",
+    "xcache_fileset": "xcache",
+    "xcache_url": "xcache",
 }
 
 

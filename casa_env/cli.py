@@ -87,6 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.set_defaults(command=commands.doctor)
 
+    xcache = subparsers.add_parser(
+        "xcache", help="print where URLs would be read from, the first source first"
+    )
+    xcache.add_argument("url", nargs="+", metavar="URL")
+    xcache.add_argument("--profile", help="a [profile.NAME] of the configuration files")
+    xcache.set_defaults(command=commands.xcache)
+
     run = subparsers.add_parser("run", help="run a notebook and keep its outputs")
     run.add_argument("notebook", type=Path, metavar="NOTEBOOK")
     run.add_argument(

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from casa_env import join_backend, local_backend
+from casa_env.delivery import deliver
 from casa_env.errors import ClusterError, MissingPackageError
 from casa_env.settings import Settings, load_settings
 
@@ -139,7 +140,9 @@ def dask_client(
         timeout_s=timeout,
     )
     connect = _backend(settings).client
-    return connect(settings, asynchronous=asynchronous, **options)
+    client = connect(settings, asynchronous=asynchronous, **options)
+    deliver(client, settings)
+    return client
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from casa_env.errors import CasaEnvError
 from casa_env.options import declarations
 from casa_env.settings import load_settings
 
-__all__ = ["doctor", "info", "lab", "run", "show"]
+__all__ = ["doctor", "info", "lab", "run", "show", "xcache"]
 
 
 def show(options: argparse.Namespace) -> int:
@@ -63,6 +63,21 @@ def doctor(options: argparse.Namespace) -> int:
             if check.next_step:
                 print(f"{'':<21} -> {check.next_step}")
     return int(any(check.status is Status.FAILED for check in checks))
+
+
+def xcache(options: argparse.Namespace) -> int:
+    """Print where each URL would be read from here, in the order that is tried."""
+    from casa_env.credentials import may_send_token
+    from casa_env.values import shown
+    from casa_env.xcache import sources, xcache_url
+
+    settings = load_settings(profile=options.profile)
+    for url in options.url:
+        print(shown(url).strip('"'))
+        for source in sources(xcache_url(url, settings, failover=True)):
+            with_token = ", with the token" if may_send_token(source, settings) else ""
+            print(f"  {shown(source).strip(chr(34))}{with_token}")
+    return 0
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,13 +8,22 @@ __all__ = [
     "CasaEnvError",
     "CellError",
     "ClusterError",
+    "CredentialsError",
     "KernelError",
     "MissingPackageError",
+    "NoSourceError",
     "NotebookError",
     "NotebookTimeoutError",
+    "NothingThereError",
     "ParameterError",
     "PathsError",
     "SettingsError",
+    "TokenAudienceError",
+    "TokenExpiredError",
+    "TokenInvalidError",
+    "TokenMissingError",
+    "TokenRefusedError",
+    "TokenScopeError",
     "UnreachableError",
 ]
 
@@ -90,6 +99,42 @@ class ClusterError(CasaEnvError):
 
 class UnreachableError(ClusterError):
     """A scheduler did not answer in time, or refused us."""
+
+
+class NoSourceError(CasaEnvError, OSError):
+    """None of a file's sources delivered it."""
+
+
+class NothingThereError(NoSourceError, FileNotFoundError):
+    """All of a file's sources say that it is not there."""
+
+
+class CredentialsError(CasaEnvError):
+    """A token, a proxy or a certificate is missing, wrong or cannot be read."""
+
+
+class TokenMissingError(CredentialsError):
+    """No bearer token was found where one is needed."""
+
+
+class TokenInvalidError(CredentialsError):
+    """What was found is no bearer token, or not valid yet."""
+
+
+class TokenExpiredError(CredentialsError):
+    """The bearer token has expired."""
+
+
+class TokenAudienceError(CredentialsError):
+    """The bearer token is for other services."""
+
+
+class TokenScopeError(CredentialsError):
+    """The bearer token does not allow what is to be done."""
+
+
+class TokenRefusedError(CredentialsError):
+    """A server refused the bearer token."""
 
 
 class NotebookError(CasaEnvError):

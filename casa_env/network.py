@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["host_and_port", "tcp_problem"]
+__all__ = ["host_and_port", "tcp_problem", "xrootd_problem"]
 
 #: The ports of URLs that name none.
 DEFAULT_PORTS: Final = {
@@ -76,3 +77,40 @@ def tcp_problem(host: str, port: int, *, timeout: float) -> str:
     except (OSError, OverflowError) as err:
         reason = err.strerror if isinstance(err, OSError) and err.strerror else err
         return f"{host} port {port}: {str(reason).lower()}"
+
+
+def xrootd_problem(host: str, port: int, *, timeout: float) -> str:
+    """Say hello as XRootD's clients do, and hang up.
+
+    Parameters
+    ----------
+    host
+        A host name or an address.
+    port
+        A TCP port.
+    timeout
+        How long to wait, in seconds.
+
+    Returns
+    -------
+    str
+        What went wrong, in a few words; empty if an XRootD server answered.
+
+    Notes
+    -----
+    The client begins with five numbers, and the server answers with eight bytes of a
+    header before it says more (XRootD Protocol Specification 5.1, "Initial
+    Handshake").
+    """
+    problem = tcp_problem(host, port, timeout=timeout)
+    if problem:
+        return problem
+    silent = "accepts connections, but does not speak XRootD"
+    try:
+        with socket.create_connection((host, port), timeout) as client:
+            client.settimeout(timeout)
+            client.sendall(struct.pack(">5i", 0, 0, 0, 4, 2012))
+            header = client.recv(8)
+    except OSError:
+        return silent
+    return "" if header == struct.pack(">hhi", 0, 0, 8) else silent

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 from casa_env import values
 from casa_env.config_file import nearest
+from casa_env.data_options import DataOptions
+from casa_env.declaring import says as _says
 from casa_env.errors import SettingsError
 from casa_env.sites import SITES
 
@@ -21,26 +22,9 @@ BACKENDS: Final = (
 )
 
 
-def _says(
-    parse: Callable[[object], Any],
-    doc: str,
-    *variables: str,
-    choices: tuple[str, ...] = (),
-    secret: bool = False,
-) -> dict[str, Any]:
-    """Declare a setting: its parser, a line of text, the ecosystem's variables."""
-    return {
-        "parse": parse,
-        "doc": doc,
-        "variables": variables,
-        "choices": choices,
-        "secret": secret,
-    }
-
-
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """The settings there are, with their defaults; `Settings` is what holds here."""
+class PlaceOptions:
+    """What a place and its workers are, with the defaults; a part of `Options`."""
 
     profile: str = field(
         default="",
@@ -177,55 +161,10 @@ class Options:
         ),
     )
 
-    xcache_url: str = field(
-        default="",
-        metadata=_says(
-            values.text, "The XRootD cache to read through, root://host:port"
-        ),
-    )
-    xcache_mode: str = field(
-        default="forwarding",
-        metadata=_says(
-            values.text,
-            "forwarding appends the origin's URL; fixed replaces its host",
-            choices=("forwarding", "fixed"),
-        ),
-    )
-    bearer_token: str = field(
-        default="",
-        metadata=_says(values.text, "A WLCG bearer token", "BEARER_TOKEN", secret=True),
-    )
-    bearer_token_file: Path | None = field(
-        default=None,
-        metadata=_says(
-            values.path, "The file that holds the bearer token", "BEARER_TOKEN_FILE"
-        ),
-    )
-    token_hosts: tuple[str, ...] = field(
-        default=(),
-        metadata=_says(values.texts, "The only hosts that a token may be sent to"),
-    )
-    x509_proxy: Path | None = field(
-        default=None, metadata=_says(values.path, "The X.509 proxy", "X509_USER_PROXY")
-    )
-    x509_ca_dir: Path | None = field(
-        default=None,
-        metadata=_says(
-            values.path, "The grid's certificate authorities", "X509_CERT_DIR"
-        ),
-    )
-    s3_endpoint: str = field(
-        default="",
-        metadata=_says(
-            values.text,
-            "The object store behind s3:// URLs, https://host",
-            "AWS_ENDPOINT_URL_S3",
-            "AWS_ENDPOINT_URL",
-        ),
-    )
-    servicex_endpoint: str = field(
-        default="", metadata=_says(values.text, "The ServiceX server, https://host")
-    )
+
+@dataclass(frozen=True, kw_only=True)
+class Options(DataOptions, PlaceOptions):
+    """The settings there are, with their defaults; `Settings` is what holds here."""
 
     mlflow_uri: str = field(
         default="",

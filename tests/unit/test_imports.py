@@ -12,13 +12,17 @@ import casa_env
 #: The layers of the package, the lowest first. A module imports from layers below its
 #: own, and never beside it, except for what DEPENDS_BESIDE names.
 LAYERS = (
-    {"errors", "sites", "values", "network"},
-    {"config_file", "paths"},
+    {"errors", "sites", "values", "network", "breakers", "reading", "sealing"},
+    {"config_file", "paths", "bearer_tokens", "declaring"},
+    {"data_options"},
     {"options", "parameters"},
     {"settings", "kernels", "config_template"},
     {"identity", "credentials", "execution", "display"},
+    {"received", "object_stores", "token_rules", "x509", "xcache"},
+    {"filesystems"},
     {"local_backend", "join_backend"},
-    {"clusters", "data", "tracking", "inference"},
+    {"access", "delivery", "servicex"},
+    {"clusters", "tracking", "inference"},
     {"checks"},
     {"place_checks", "cluster_checks", "data_checks", "model_checks"},
     {"doctor"},
@@ -55,6 +59,10 @@ def modules(repository: Path) -> list[Path]:
     return sorted((repository / "casa_env").glob("*.py"))
 
 
+def file_systems(repository: Path) -> list[Path]:
+    return sorted((repository / "casa_env" / "filesystems").glob("*.py"))
+
+
 def test_modules_import_only_from_the_layers_below(repository: Path) -> None:
     height = {name: i for i, layer in enumerate(LAYERS) for name in layer}
     upward = [
@@ -62,6 +70,12 @@ def test_modules_import_only_from_the_layers_below(repository: Path) -> None:
         for module in modules(repository)
         for name in imported(module, lazily=True)
         if height[name] >= height[module.stem]
+    ]
+    upward += [
+        f"filesystems.{module.stem} imports {name}"
+        for module in file_systems(repository)
+        for name in imported(module, lazily=True) - {"filesystems"}
+        if height[name] >= height["filesystems"]
     ]
     assert upward == []
 
