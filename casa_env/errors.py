@@ -8,13 +8,23 @@ __all__ = [
     "CasaEnvError",
     "CellError",
     "ClusterError",
+    "InferenceCertificateError",
+    "InferenceError",
+    "InferenceRefusedError",
+    "InferenceTimeoutError",
     "KernelError",
     "MissingPackageError",
+    "ModelMismatchError",
+    "ModelShapeError",
     "NotebookError",
     "NotebookTimeoutError",
     "ParameterError",
     "PathsError",
+    "ServerLostError",
     "SettingsError",
+    "TrackingError",
+    "TrialKilledError",
+    "UnknownModelError",
     "UnreachableError",
 ]
 
@@ -90,6 +100,46 @@ class ClusterError(CasaEnvError):
 
 class UnreachableError(ClusterError):
     """A scheduler did not answer in time, or refused us."""
+
+
+class TrackingError(CasaEnvError):
+    """A run cannot be recorded, or is not there."""
+
+
+class TrialKilledError(TrackingError):
+    """A trial was told to stop, or may not go on: its run was marked as killed."""
+
+
+class InferenceError(CasaEnvError):
+    """A model did not score."""
+
+
+class ServerLostError(InferenceError):
+    """The inference server cannot be reached, or went away."""
+
+
+class InferenceTimeoutError(InferenceError):
+    """The inference server did not answer within the call's deadline."""
+
+
+class InferenceRefusedError(InferenceError):
+    """The inference server refused our token, or wants one."""
+
+
+class InferenceCertificateError(InferenceError):
+    """The inference server's certificate has expired or is not to be trusted."""
+
+
+class UnknownModelError(InferenceError):
+    """The inference server does not have this model, or not this version."""
+
+
+class ModelMismatchError(InferenceError):
+    """The inference server has another model of the same name and version."""
+
+
+class ModelShapeError(InferenceError, ValueError):
+    """The features have another shape or type than the model takes."""
 
 
 class NotebookError(CasaEnvError):
