@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from casa_env.clusters import dask_client, dask_cluster
+    from casa_env.credentials import BearerToken, bearer_token
     from casa_env.doctor import Check, Status, run_checks
     from casa_env.errors import CasaEnvError
     from casa_env.execution import Run, run_notebook
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from casa_env.settings import Settings, Source, load_settings
 
 __all__ = [
+    "BearerToken",
     "CasaEnvError",
     "Check",
     "Environment",
@@ -26,6 +28,7 @@ __all__ = [
     "Settings",
     "Source",
     "Status",
+    "bearer_token",
     "dask_client",
     "dask_cluster",
     "environment_id",
@@ -36,6 +39,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "BearerToken": "credentials",
     "CasaEnvError": "errors",
     "Check": "doctor",
     "Environment": "identity",
@@ -43,6 +47,7 @@ _MODULES = {
     "Settings": "settings",
     "Source": "settings",
     "Status": "doctor",
+    "bearer_token": "credentials",
     "dask_client": "clusters",
     "dask_cluster": "clusters",
     "environment_id": "identity",

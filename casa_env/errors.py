@@ -8,6 +8,7 @@ __all__ = [
     "CasaEnvError",
     "CellError",
     "ClusterError",
+    "CredentialsError",
     "InferenceCertificateError",
     "InferenceError",
     "InferenceRefusedError",
@@ -22,6 +23,12 @@ __all__ = [
     "PathsError",
     "ServerLostError",
     "SettingsError",
+    "TokenAudienceError",
+    "TokenExpiredError",
+    "TokenInvalidError",
+    "TokenMissingError",
+    "TokenRefusedError",
+    "TokenScopeError",
     "TrackingError",
     "TrialKilledError",
     "UnknownModelError",
@@ -140,6 +147,34 @@ class ModelMismatchError(InferenceError):
 
 class ModelShapeError(InferenceError, ValueError):
     """The features have another shape or type than the model takes."""
+
+
+class CredentialsError(CasaEnvError):
+    """A token, a proxy or a certificate is missing, wrong or cannot be read."""
+
+
+class TokenMissingError(CredentialsError):
+    """No bearer token was found where one is needed."""
+
+
+class TokenInvalidError(CredentialsError):
+    """What was found is no bearer token, or not valid yet."""
+
+
+class TokenExpiredError(CredentialsError):
+    """The bearer token has expired."""
+
+
+class TokenAudienceError(CredentialsError):
+    """The bearer token is for other services."""
+
+
+class TokenScopeError(CredentialsError):
+    """The bearer token does not allow what is to be done."""
+
+
+class TokenRefusedError(CredentialsError):
+    """A server refused the bearer token."""
 
 
 class NotebookError(CasaEnvError):

@@ -193,7 +193,9 @@ class Options:
     )
     bearer_token: str = field(
         default="",
-        metadata=_says(values.text, "A WLCG bearer token", "BEARER_TOKEN", secret=True),
+        metadata=_says(
+            values.secret, "A WLCG bearer token", "BEARER_TOKEN", secret=True
+        ),
     )
     bearer_token_file: Path | None = field(
         default=None,

@@ -243,5 +243,3 @@ def _kill(run_id: str) -> None:
     active = mlflow.active_run()
     if active is not None and active.info.run_id == run_id:
         mlflow.end_run("KILLED")
-
-

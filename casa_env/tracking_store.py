@@ -174,9 +174,7 @@ def server_version(uri: str, settings: Settings) -> str:
     step = "Correct mlflow_uri, or ask whether the server is up."
     auth = BearerAuth(settings)
     try:
-        version = requests.get(
-            f"{root}/version", auth=auth, timeout=settings.timeout_s
-        )
+        version = requests.get(f"{root}/version", auth=auth, timeout=settings.timeout_s)
         # Servers answer the first to anybody; this one is what runs need.
         probe = requests.get(
             f"{root}/api/2.0/mlflow/experiments/get-by-name",

@@ -13,6 +13,7 @@ __all__ = [
     "integer",
     "number",
     "path",
+    "secret",
     "shown",
     "size_bytes",
     "text",
@@ -50,6 +51,20 @@ def text(raw: object) -> str:
         msg = "expected text"
         raise ValueError(msg)  # noqa: TRY004 - a wrong value; one type to catch
     return raw.strip()
+
+
+def secret(raw: object) -> str:
+    """Return text as it is: what may stand around a secret is its reader's rule.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if not isinstance(raw, str):
+        msg = "expected text"
+        raise ValueError(msg)  # noqa: TRY004 - a wrong value; one type to catch
+    return raw
 
 
 def texts(raw: object) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import casa_env
 #: own, and never beside it, except for what DEPENDS_BESIDE names.
 LAYERS = (
     {"errors", "sites", "values", "network"},
-    {"config_file", "paths"},
+    {"config_file", "paths", "bearer_tokens"},
     {"options", "parameters"},
     {"settings", "kernels", "config_template"},
     {"identity", "credentials", "execution", "display"},
