@@ -17,13 +17,23 @@ if TYPE_CHECKING:
     from casa_env.errors import CasaEnvError
     from casa_env.execution import Run, run_notebook
     from casa_env.identity import Environment, environment_id, environment_info
+    from casa_env.inference import Predictor, predictor
+    from casa_env.model_repository import (
+        ModelVersion,
+        publish_models,
+        write_model_repository,
+    )
     from casa_env.settings import Settings, Source, load_settings
+    from casa_env.tracking import mlflow_run, resumed_run
+    from casa_env.triton import triton_client
 
 __all__ = [
     "BearerToken",
     "CasaEnvError",
     "Check",
     "Environment",
+    "ModelVersion",
+    "Predictor",
     "Run",
     "Settings",
     "Source",
@@ -34,8 +44,14 @@ __all__ = [
     "environment_id",
     "environment_info",
     "load_settings",
+    "mlflow_run",
+    "predictor",
+    "publish_models",
+    "resumed_run",
     "run_checks",
     "run_notebook",
+    "triton_client",
+    "write_model_repository",
 ]
 
 _MODULES = {
@@ -43,6 +59,8 @@ _MODULES = {
     "CasaEnvError": "errors",
     "Check": "doctor",
     "Environment": "identity",
+    "ModelVersion": "model_repository",
+    "Predictor": "inference",
     "Run": "execution",
     "Settings": "settings",
     "Source": "settings",
@@ -53,8 +71,14 @@ _MODULES = {
     "environment_id": "identity",
     "environment_info": "identity",
     "load_settings": "settings",
+    "mlflow_run": "tracking",
+    "predictor": "inference",
+    "publish_models": "model_repository",
+    "resumed_run": "tracking",
     "run_checks": "doctor",
     "run_notebook": "execution",
+    "triton_client": "triton",
+    "write_model_repository": "model_repository",
 }
 
 

@@ -204,8 +204,8 @@ def publish_models(
 ) -> str:
     """Copy a model repository to where the site's Triton server reads it.
 
-    On a laptop and on Binder there is no such place. At a facility it is the bucket that
-    ``triton_repository`` names.
+    On a laptop and on Binder there is no such place. At a facility it is the bucket
+    that ``triton_repository`` names.
 
     Parameters
     ----------

@@ -75,14 +75,14 @@ def fileset_contents(fileset: Mapping[str, Any]) -> dict[str, list[dict[str, Any
     Returns
     -------
     dict
-        For each dataset its files, sorted: a URL as it is; of a local file its name, its
-        size in bytes and, up to `HASHED_BYTES`, its content's SHA-256.
+        For each dataset its files, sorted: a URL as it is; of a local file its name,
+        its size in bytes and, up to `HASHED_BYTES`, its content's SHA-256.
     """
     contents = {}
     for name, dataset in sorted(fileset.items()):
         files = dataset["files"] if isinstance(dataset, Mapping) else dataset
         described = [_described(str(file)) for file in files]
-        contents[name] = sorted(described, key=lambda one: json.dumps(one))
+        contents[name] = sorted(described, key=json.dumps)
     return contents
 
 
@@ -128,7 +128,7 @@ def lock_file() -> Path | None:
     """Return the lock that this environment was installed from, where it is known.
 
     In a clone that is ``environment/lab.lock``; in an image, the copy in
-    ``share/casa-env`` of its Python. ``None`` elsewhere: the list of packages has to do.
+    ``share/casa-env`` of its Python. ``None`` elsewhere: the list of packages must do.
     """
     folders = (
         Path(__file__).resolve().parents[1] / "environment",

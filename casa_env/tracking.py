@@ -8,7 +8,8 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from casa_env.errors import TrackingError
 from casa_env.settings import Settings, load_settings
@@ -194,22 +195,28 @@ def _interruptible(run: ActiveRun) -> ActiveRun:
     """Return the run as one that ends as killed when it is interrupted."""
     import mlflow
 
-    class InterruptibleRun(mlflow.ActiveRun):  # type: ignore[misc] # MLflow's Run is untyped
+    # MLflow ships types, but not for the run's own methods.
+    class InterruptibleRun(mlflow.ActiveRun):
         """MLflow's run; MLflow itself would leave it running, or call it failed."""
 
-        def __enter__(self) -> InterruptibleRun:
+        def __enter__(self) -> Self:
             self._restored = _exit_on_sigterm()
             return self
 
-        def __exit__(self, kind: Any, error: Any, traceback: Any) -> bool:  # noqa: ANN401 - of any exception
+        def __exit__(
+            self,
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            traceback: TracebackType | None,
+        ) -> bool:
             if self._restored is not None:
                 signal.signal(signal.SIGTERM, self._restored)
             if kind is not None and not issubclass(kind, Exception):
                 _kill(self.info.run_id)
-            ended: bool = super().__exit__(kind, error, traceback)
+            ended: bool = super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
             return ended
 
-    return InterruptibleRun(run)
+    return InterruptibleRun(run)  # type: ignore[no-untyped-call]
 
 
 def _exit_on_sigterm() -> Any:  # noqa: ANN401 - what signal.signal returns
@@ -222,7 +229,7 @@ def _exit_on_sigterm() -> Any:  # noqa: ANN401 - what signal.signal returns
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return None
 
-    def leave(number: int, frame: object) -> None:
+    def leave(number: int, _: object) -> None:
         raise SystemExit(128 + number)
 
     return signal.signal(signal.SIGTERM, leave)

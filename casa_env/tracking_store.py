@@ -1,4 +1,4 @@
-"""Where runs are recorded: the site's MLflow server, or a database in the user's home."""
+"""Where runs are recorded: the site's MLflow server, or a database in one's home."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def connect(settings: Settings, *, uri: str | None = None) -> MlflowClient:
         raise MissingPackageError(what, next_step="pip install mlflow") from err
     from casa_env.mlflow_tokens import send_tokens
 
-    if not MLFLOW_DISABLE_TELEMETRY.is_set():
+    if not MLFLOW_DISABLE_TELEMETRY.is_set():  # type: ignore[no-untyped-call]
         telemetry._set_telemetry_client(None)  # noqa: SLF001 - the only switch that is not a variable
     uri = uri or tracking_uri(settings)
     if is_server(uri):

@@ -54,14 +54,15 @@ def new_trial(
         To be given to `trial_run`. Until then its status is ``SCHEDULED``.
     """
     import mlflow
+    from mlflow.entities import Param
 
     client = mlflow.MlflowClient()
     tags = {"mlflow.parentRunId": run.info.run_id}
     if user := run.data.tags.get("mlflow.user"):
         tags["mlflow.user"] = user
     made = client.create_run(run.info.experiment_id, tags=tags, run_name=name)
-    for key, value in (parameters or {}).items():
-        client.log_param(made.info.run_id, key, value)
+    params = [Param(key, str(value)) for key, value in (parameters or {}).items()]
+    client.log_batch(made.info.run_id, params=params)
     client.update_run(made.info.run_id, status="SCHEDULED")
     return Trial(uri=mlflow.get_tracking_uri(), run_id=made.info.run_id, name=name)
 
@@ -92,14 +93,12 @@ def trial_run(trial: Trial, *, settings: Settings | None = None) -> Iterator[Act
     import mlflow
 
     connect(settings or load_settings(), uri=trial.uri)
-    if trial_was_killed(trial):
-        raise _killed(trial)
+    _require_alive(trial)
     inside = mlflow.active_run() is not None
     with mlflow.start_run(run_id=trial.run_id, nested=inside) as run:
         try:
             yield run
-            if trial_was_killed(trial):
-                raise _killed(trial)
+            _require_alive(trial)
         except BaseException as err:
             if isinstance(err, TrialKilledError) or not isinstance(err, Exception):
                 mlflow.end_run("KILLED")
@@ -122,7 +121,8 @@ def trial_was_killed(trial: Trial) -> bool:
     return status == "KILLED"
 
 
-def _killed(trial: Trial) -> TrialKilledError:
-    what = f"The trial {trial.name} was marked as killed."
-    step = "Nothing, if its run was interrupted; else start the run again."
-    return TrialKilledError(what, looked_at=f"run {trial.run_id}", next_step=step)
+def _require_alive(trial: Trial) -> None:
+    if trial_was_killed(trial):
+        what = f"The trial {trial.name} was marked as killed."
+        step = "Nothing, if its run was interrupted; else start the run again."
+        raise TrialKilledError(what, looked_at=f"run {trial.run_id}", next_step=step)
