@@ -19,6 +19,7 @@ __all__ = [
     "ALIASES",
     "MODEL_NAME",
     "SHIPPED_FOLDER",
+    "jet_models",
     "model_versions",
     "register_models",
     "registered_models",
@@ -233,3 +234,31 @@ def registered_models() -> AssignmentModels:
             msg = f"{uri} has other bytes than the model that was registered"
             raise AnalysisError(msg)
     return AssignmentModels(**contents)
+
+
+def jet_models(source: str) -> AssignmentModels:
+    """Return the two models of the jet assignment.
+
+    Parameters
+    ----------
+    source
+        ``"shipped"``: those that come with the notebooks. ``"registered"``: those that
+        the aliases in this place's MLflow name.
+
+    Raises
+    ------
+    AnalysisError
+        They are not there, or ``source`` is something else.
+    TrackingError
+        MLflow's store cannot be used.
+    """
+    if source == "shipped":
+        return shipped_models()
+    if source == "registered":
+        from casa_env.settings import load_settings
+        from casa_env.tracking_store import connect
+
+        connect(load_settings())
+        return registered_models()
+    msg = f'there are "shipped" and "registered" models, not {source!r}'
+    raise AnalysisError(msg)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agc.features import FEATURES
 from agc.figures import (
     PROCESS_COLOURS,
     add_band,
@@ -15,7 +16,7 @@ from agc.figures import (
     ratio_figure,
     styled,
 )
-from agc.histograms import REGIONS
+from agc.histograms import REGIONS, Region
 from agc.samples import PROCESS_LABELS, PROCESSES
 from agc.spectra import contents, spectrum, variances
 from agc.variations import NOMINAL
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["plot_observable", "plot_prediction"]
 
 _SIZE = (7.0, 6.2)
+
+#: Where jets are assigned.
+SIGNAL_REGION = REGIONS[-1].name
 
 
 def plot_observable(
@@ -47,7 +51,8 @@ def plot_observable(
     data
         The pseudo-data in the same binning, as `agc.pseudodata.pseudodata` makes them.
     region
-        Which region: ``"4j1b"`` (H_T) or ``"4j2b"`` (the three-jet mass).
+        Which region: ``"4j1b"`` (H_T) or ``"4j2b"`` (the three-jet mass); or a feature
+        of the jet assignment.
     label
         Whose events these are, written above the plot.
 
@@ -69,7 +74,7 @@ def plot_observable(
         data[region],
         {p: contents(one) for p, one in nominal.items()},
         np.sqrt(np.sum([variances(one) for one in nominal.values()], axis=0)),
-        region=region,
+        described=_described(region),
         stage="Reconstructed",
         band="Stat. uncertainty",
         label=label,
@@ -92,7 +97,7 @@ def plot_prediction(
     data
         The pseudo-data in the binning of the fit.
     region
-        Which region of the model.
+        Which region, or feature, of the model.
     label
         Whose events these are, written above the plot.
 
@@ -120,11 +125,20 @@ def plot_prediction(
         data[region],
         yields,
         np.asarray(prediction.total_stdev_model_bins[channel][-1]),
-        region=region,
+        described=_described(region),
         stage=prediction.label.capitalize(),
         band="Uncertainty",
         label=label,
     )
+
+
+def _described(name: str) -> Region:
+    """Return a region, or a feature as the region of the events it is known of."""
+    for region in REGIONS:
+        if region.name == name:
+            return region
+    feature = next(f for f in FEATURES if f.name == name)
+    return Region(SIGNAL_REGION, "jets assigned", feature.label)
 
 
 def _stacked(
@@ -132,14 +146,13 @@ def _stacked(
     yields: dict[str, NDArray[np.float64]],
     uncertainty: NDArray[np.float64],
     *,
-    region: str,
+    described: Region,
     stage: str,
     band: str,
     label: str,
 ) -> Figure:
     edges = data.axes["observable"].edges
     observed = contents(data)
-    described = next(r for r in REGIONS if r.name == region)
     with styled():
         figure, main, ratio = ratio_figure(size=_SIZE)
         total = add_stack(
@@ -163,7 +176,8 @@ def _stacked(
             linespacing=1.5,
         )
         width = float(edges[1] - edges[0])
-        main.set_ylabel(f"Events / {width:g} GeV")
+        unit = " GeV" if "[GeV]" in described.observable else ""
+        main.set_ylabel(f"Events / {width:g}{unit}")
         main.set_ylim(0, 1.5 * max(np.max(total + uncertainty), np.max(observed)))
         main.set_xlim(edges[0], edges[-1])
 

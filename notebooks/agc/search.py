@@ -60,7 +60,7 @@ def search(
     marks the trials as killed, and what still computes sees that and stops.
     """
     from distributed import as_completed
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
     trials = [
         new_trial(run, f"trial-{number}", asdict(one))
