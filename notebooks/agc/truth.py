@@ -105,7 +105,7 @@ def quark_labels(truth: TruthColumns, e: int, labels: IntArray) -> None:
     A top quark is the hadronic one if the W boson of its sign went to quarks.
     """
     first, end = truth.offsets[e], truth.offsets[e + 1]
-    hadronic_sign = 0
+    top_is_hadronic, antitop_is_hadronic = False, False
     for i in range(end - first):
         labels[i] = 0
         code = truth.pdg_id[first + i]
@@ -115,13 +115,15 @@ def quark_labels(truth: TruthColumns, e: int, labels: IntArray) -> None:
         origin = origin_of(truth, first, i)
         if abs(origin) == _W:
             labels[i] = W_JET
-            hadronic_sign = 1 if origin > 0 else -1
+            top_is_hadronic = top_is_hadronic or origin > 0
+            antitop_is_hadronic = antitop_is_hadronic or origin < 0
         elif abs(origin) == _TOP:
             labels[i] = HADRONIC_B if origin > 0 else LEPTONIC_B
-    if hadronic_sign < 0:  # the other top quark is the hadronic one
-        for i in range(end - first):
-            if labels[i] != W_JET:
-                labels[i] = -labels[i]
+    for i in range(end - first):
+        if labels[i] == HADRONIC_B:
+            labels[i] = HADRONIC_B if top_is_hadronic else LEPTONIC_B
+        elif labels[i] == LEPTONIC_B:
+            labels[i] = HADRONIC_B if antitop_is_hadronic else LEPTONIC_B
 
 
 @compiled

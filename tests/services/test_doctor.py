@@ -22,8 +22,6 @@ pytestmark = pytest.mark.filterwarnings(
 
 SERVERS = [
     ("xcache", "xcache_url", "root"),
-    ("mlflow", "mlflow_uri", "http"),
-    ("triton", "triton_url", "grpc"),
     ("s3", "s3_endpoint", "http"),
     ("servicex", "servicex_endpoint", "http"),
 ]
@@ -64,7 +62,15 @@ def test_a_server_that_accepts_connections_is_ok_and_no_more_is_claimed(
     assert "no more than that was tried" in found.evidence
 
 
-@pytest.mark.parametrize(("name", "setting", "scheme"), SERVERS)
+@pytest.mark.parametrize(
+    ("name", "setting", "scheme"),
+    [
+        *SERVERS,
+        ("mlflow", "mlflow_uri", "http"),
+        ("triton", "triton_url", "grpc"),
+        ("triton", "triton_url", "https"),
+    ],
+)
 def test_a_server_that_is_down_has_failed_and_says_what_to_do(
     name: str, setting: str, scheme: str
 ) -> None:
@@ -83,7 +89,22 @@ def test_a_tracking_uri_without_a_server_is_ok() -> None:
 def test_what_is_no_url_has_failed() -> None:
     found = check("triton", replace(QUICK, triton_url="triton"))
     assert found.status is Status.FAILED
+    assert "not the URL of a Triton server" in found.evidence
+    found = check("mlflow", replace(QUICK, mlflow_uri="http://"))
+    assert found.status is Status.FAILED
     assert "not the URL of a server" in found.evidence
+
+
+def test_what_listens_but_is_no_such_server_has_failed(listening: int) -> None:
+    for name, setting, scheme in (
+        ("mlflow", "mlflow_uri", "http"),
+        ("triton", "triton_url", "grpc"),
+        ("triton", "triton_url", "http"),
+    ):
+        url = f"{scheme}://127.0.0.1:{listening}"
+        found = check(name, replace(QUICK, **{setting: url}))  # type: ignore[arg-type]
+        assert found.status is Status.FAILED, url
+        assert found.next_step
 
 
 def test_a_password_in_a_url_is_not_shown(listening: int) -> None:

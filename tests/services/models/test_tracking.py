@@ -16,6 +16,7 @@ from distributed import Client, LocalCluster
 
 from casa_env.errors import TrackingError, TrialKilledError
 from casa_env.identity import environment_id
+from casa_env.model_checks import mlflow as mlflow_check
 from casa_env.settings import Settings, load_settings
 from casa_env.tracking import mlflow_run, resumed_run
 from casa_env.tracking_store import tracking_uri
@@ -265,6 +266,23 @@ def test_a_server_that_is_down_is_an_error_within_the_time_given() -> None:
     with pytest.raises(TrackingError, match="does not answer") as caught:
         mlflow_run("training", settings=at(url, timeout_s=2))
     assert url in caught.value.looked_at
+
+
+def test_the_doctor_tells_the_servers_version_and_whether_it_takes_our_token(
+    tracking_server: str, tmp_path: Path
+) -> None:
+    found = mlflow_check(at(tracking_server))
+    assert found.status == "ok"
+    assert f"MLflow {mlflow.__version__} answered" in found.evidence
+    token = tmp_path / "token"
+    token.write_text("wrong-token")
+    with http_gateway(tracking_server, "right-token") as gateway:
+        refused = mlflow_check(
+            at(gateway.url, bearer_token_file=str(token), token_hosts=["127.0.0.1"])
+        )
+    assert refused.status == "failed"
+    assert "refused us" in refused.evidence
+    assert "wrong-token" not in repr(refused)
 
 
 def test_inputs_have_one_digest_wherever_they_lie(tmp_path: Path) -> None:
