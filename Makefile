@@ -29,7 +29,7 @@ test: ## prove that everything works: unit, service and notebook tests
 	@$(SETUP) test
 	@$(PY) environment/system_packages.py $(if $(filter 0,$(APT)),--list,--install)
 	@status=0; $(PY) -m pytest tests || status=1; \
-	$(PY) -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile \
+	XDG_STATE_HOME="$(CURDIR)/.cache/state" $(PY) -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile \
 		notebooks/*.ipynb || status=1; \
 	exit $$status
 

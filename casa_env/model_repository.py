@@ -180,7 +180,7 @@ def write_model_repository(
             target.mkdir(parents=True)
             if back_end == "python":
                 (target / "model.ubj").write_bytes(version.content)
-                served = Path(__file__).with_name("served_xgboost.py")
+                served = Path(__file__).parent / "served" / "xgboost_model.py"
                 shutil.copyfile(served, target / "model.py")
             else:
                 (target / "xgboost.json").write_bytes(_as_json(version.content))

@@ -88,9 +88,12 @@ def told(
         with guard:
             yield
     except gevent.Timeout as err:
-        raise _error(InferenceTimeoutError, "", what, address) from err
+        cause: Exception = TimeoutError(str(err))
+        raise _error(InferenceTimeoutError, "", what, address) from cause
     except InferenceServerException as err:
-        raise _answered(err, what, address, settings) from err
+        # The original holds gRPC's call, which cannot leave a Dask worker.
+        cause = InferenceServerException(str(err.message()), str(err.status()))
+        raise _answered(err, what, address, settings) from cause
     except ssl.SSLError as err:
         raise _encrypted(str(err), what, address, settings) from err
     except TimeoutError as err:

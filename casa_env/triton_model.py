@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from casa_env.errors import ServerLostError
+from casa_env.errors import InferenceError, ServerLostError
 from casa_env.network import is_loopback
 from casa_env.settings import Settings
 from casa_env.shared_region import SharedRegion
@@ -153,7 +153,11 @@ class TritonModel:
             try:
                 with told(self.address, self.settings, what=str(self), deadline_s=left):
                     return call(left)
-            except ServerLostError:
+            except InferenceError as err:
+                # Errors come whole out of Dask workers; what gRPC raised cannot.
+                err.__context__ = None
+                if not isinstance(err, ServerLostError):
+                    raise
                 wait = FIRST_WAIT_S * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
                 if attempt == RETRIES or time.monotonic() + wait >= deadline:
                     raise

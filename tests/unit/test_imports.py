@@ -18,7 +18,7 @@ LAYERS = (
     {"settings", "kernels", "config_template"},
     {"identity", "credentials", "execution", "display"},
     {"local_backend", "join_backend"},
-    {"provenance", "mlflow_tokens", "triton", "shared_region", "served_xgboost"},
+    {"provenance", "mlflow_tokens", "triton", "shared_region"},
     {"tracking_store", "model_repository", "triton_errors"},
     {"triton_model"},
     {"clusters", "data", "tracking", "trials", "inference"},
