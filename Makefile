@@ -37,6 +37,7 @@ bench: ## measure start-up and throughput (PROFILE=1: where the time goes)
 	@$(SETUP) test
 	@$(PY) tests/benchmarks/startup.py
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.throughput $(if $(PROFILE),--profile)
+	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.inference
 
 lint: ## check style and types
 	@$(SETUP) test

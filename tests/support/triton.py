@@ -93,8 +93,23 @@ def triton(
     options: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
     ports: tuple[int, int] | None = None,
+    core: int | None = None,
 ) -> Iterator[Triton]:
-    """Run a Triton server on a model repository while the block lasts."""
+    """Run a Triton server on a model repository while the block lasts.
+
+    Parameters
+    ----------
+    repository
+        The model repository.
+    folder
+        Where its back ends and its log go.
+    options, environ
+        More words and variables.
+    ports
+        For HTTP and gRPC; by default free ones.
+    core
+        The only core that it may use; by default all.
+    """
     venv = triton_environment()
     python = "python{}.{}".format(*sys.version_info)
     packages = venv / "lib" / python / "site-packages"
@@ -110,6 +125,8 @@ def triton(
         "--backend-config=python,shm-default-byte-size=16777216",
         *options,
     ]
+    if core is not None:
+        command = ["taskset", "--cpu-list", str(core), *command]
     log = folder / "triton.log"
     where = {
         # The stub is linked to the Python library of this Python's version, which may

@@ -154,6 +154,10 @@ def test_skims_do_not_have_what_assigning_jets_needs(
         )
 
 
+# pyhf 0.7.6 uses what jsonschema 4.18 deprecated: see tests/unit/fit.
+@pytest.mark.filterwarnings(
+    "ignore:jsonschema.RefResolver is deprecated:DeprecationWarning"
+)
 def test_the_features_get_the_main_fits_result_without_a_new_fit(
     in_process: TtbarResult,
 ) -> None:
