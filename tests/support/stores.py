@@ -1,0 +1,60 @@
+"""An object store on loopback that refuses wrong keys: rclone serves a folder as S3."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.processes import free_port, running
+
+KEY, SECRET = "casakey", "casasecret"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store; each folder in its folder is a bucket."""
+
+    folder: Path
+    host: str
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{self.host}"
+
+
+@contextlib.contextmanager
+def object_store(folder: Path, *buckets: str) -> Iterator[Store]:
+    """Run a store while the block lasts."""
+    content = folder / "content"
+    for bucket in buckets:
+        (content / bucket).mkdir(parents=True)
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("rclone")), "serve", "s3"]
+    command += ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}"]
+    command += [
+        "--vfs-cache-mode",
+        "off",
+        "--dir-cache-time",
+        "0",
+        "--config",
+        os.devnull,
+    ]
+    command += ["--cache-dir", str(folder / "cache"), str(content)]
+    log = folder / "rclone.log"
+    with running(command, log=log) as process:
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                msg = f"no answer from the store:\n{log.read_text()}"
+                raise TimeoutError(msg)
+            time.sleep(0.05)
+        yield Store(content, f"127.0.0.1:{port}")
