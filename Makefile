@@ -30,7 +30,8 @@ test: ## prove that everything works: unit, service and notebook tests
 	@$(PY) environment/system_packages.py $(if $(filter 0,$(APT)),--list,--install)
 	@status=0; $(PY) -m pytest -n 2 --dist loadfile tests/unit || status=1; \
 	$(PY) -m pytest tests --ignore tests/unit || status=1; \
-	$(PY) -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile \
+	XDG_STATE_HOME="$(CURDIR)/.cache/state" $(PY) -m pytest --nbval-lax \
+		--nbval-current-env -n 2 --dist loadfile \
 		notebooks/*.ipynb || status=1; \
 	exit $$status
 
@@ -39,6 +40,7 @@ bench: ## measure start-up, throughput and reading (PROFILE=1: where the time go
 	@$(PY) tests/benchmarks/startup.py
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.throughput $(if $(PROFILE),--profile)
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.reading
+	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.inference
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.hzz_closure
 
 lint: ## check style and types

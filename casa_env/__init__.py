@@ -19,9 +19,17 @@ if TYPE_CHECKING:
     from casa_env.errors import CasaEnvError
     from casa_env.execution import Run, run_notebook
     from casa_env.identity import Environment, environment_id, environment_info
+    from casa_env.inference import Predictor, predictor
+    from casa_env.model_repository import (
+        ModelVersion,
+        publish_models,
+        write_model_repository,
+    )
     from casa_env.object_stores import s3_options
     from casa_env.reading import ReadReport
     from casa_env.settings import Settings, Source, load_settings
+    from casa_env.tracking import mlflow_run, resumed_run
+    from casa_env.triton import triton_client
     from casa_env.xcache import xcache_fileset, xcache_url
 
 __all__ = [
@@ -29,6 +37,8 @@ __all__ = [
     "CasaEnvError",
     "Check",
     "Environment",
+    "ModelVersion",
+    "Predictor",
     "ReadReport",
     "Run",
     "Settings",
@@ -41,10 +51,16 @@ __all__ = [
     "environment_id",
     "environment_info",
     "load_settings",
+    "mlflow_run",
+    "predictor",
+    "publish_models",
     "read_report",
+    "resumed_run",
     "run_checks",
     "run_notebook",
     "s3_options",
+    "triton_client",
+    "write_model_repository",
     "xcache_fileset",
     "xcache_url",
 ]
@@ -54,6 +70,8 @@ _MODULES = {
     "CasaEnvError": "errors",
     "Check": "doctor",
     "Environment": "identity",
+    "ModelVersion": "model_repository",
+    "Predictor": "inference",
     "ReadReport": "reading",
     "Run": "execution",
     "Settings": "settings",
@@ -66,10 +84,16 @@ _MODULES = {
     "environment_id": "identity",
     "environment_info": "identity",
     "load_settings": "settings",
+    "mlflow_run": "tracking",
+    "predictor": "inference",
+    "publish_models": "model_repository",
     "read_report": "delivery",
+    "resumed_run": "tracking",
     "run_checks": "doctor",
     "run_notebook": "execution",
     "s3_options": "object_stores",
+    "triton_client": "triton",
+    "write_model_repository": "model_repository",
     "xcache_fileset": "xcache",
     "xcache_url": "xcache",
 }

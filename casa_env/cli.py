@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=commands.show)
 
     info = subparsers.add_parser("info", help="print what is installed, for reports")
+    info.add_argument(
+        "--run", metavar="ID", help="print what a recorded run was made of"
+    )
     info.add_argument("--json", action="store_true", help="print JSON")
     info.set_defaults(command=commands.info)
 

@@ -9,14 +9,21 @@ __all__ = [
     "CellError",
     "ClusterError",
     "CredentialsError",
+    "InferenceCertificateError",
+    "InferenceError",
+    "InferenceRefusedError",
+    "InferenceTimeoutError",
     "KernelError",
     "MissingPackageError",
+    "ModelMismatchError",
+    "ModelShapeError",
     "NoSourceError",
     "NotebookError",
     "NotebookTimeoutError",
     "NothingThereError",
     "ParameterError",
     "PathsError",
+    "ServerLostError",
     "SettingsError",
     "TokenAudienceError",
     "TokenExpiredError",
@@ -24,6 +31,9 @@ __all__ = [
     "TokenMissingError",
     "TokenRefusedError",
     "TokenScopeError",
+    "TrackingError",
+    "TrialKilledError",
+    "UnknownModelError",
     "UnreachableError",
 ]
 
@@ -107,6 +117,46 @@ class NoSourceError(CasaEnvError, OSError):
 
 class NothingThereError(NoSourceError, FileNotFoundError):
     """All of a file's sources say that it is not there."""
+
+
+class TrackingError(CasaEnvError):
+    """A run cannot be recorded, or is not there."""
+
+
+class TrialKilledError(TrackingError):
+    """A trial was told to stop, or may not go on: its run was marked as killed."""
+
+
+class InferenceError(CasaEnvError):
+    """A model did not score."""
+
+
+class ServerLostError(InferenceError):
+    """The inference server cannot be reached, or went away."""
+
+
+class InferenceTimeoutError(InferenceError):
+    """The inference server did not answer within the call's deadline."""
+
+
+class InferenceRefusedError(InferenceError):
+    """The inference server refused our token, or wants one."""
+
+
+class InferenceCertificateError(InferenceError):
+    """The inference server's certificate has expired or is not to be trusted."""
+
+
+class UnknownModelError(InferenceError):
+    """The inference server does not have this model, or not this version."""
+
+
+class ModelMismatchError(InferenceError):
+    """The inference server has another model of the same name and version."""
+
+
+class ModelShapeError(InferenceError, ValueError):
+    """The features have another shape or type than the model takes."""
 
 
 class CredentialsError(CasaEnvError):

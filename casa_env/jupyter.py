@@ -207,18 +207,29 @@ def _path_list(*parts: str | None) -> str:
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    """Give Jupyter an extension that closes the Dask panel's clusters at the end.
+    """Give Jupyter MLflow's page, and what closes the Dask panel's clusters at the end.
 
     Notes
     -----
     dask-labextension 7.0.0 leaves its clusters to `distributed`, whose exit handler
     waits ten seconds for an event loop that has already stopped, and then drops the
-    workers. This may go when dask-labextension closes them in time itself.
+    workers. That may go when dask-labextension closes them in time itself.
+
+    jupyter-server-proxy takes servers from the configuration when it is loaded; Jupyter
+    loads extensions in the order of their names, so this one is there before.
     """
     from jupyter_server.extension.application import ExtensionApp
 
-    class PanelClusters(ExtensionApp):
+    class Casa(ExtensionApp):
         name = "casa_env"
+
+        def initialize_settings(self) -> None:
+            from casa_env.mlflow_ui import mlflow_proxy
+
+            page = mlflow_proxy()
+            if page is not None and self.serverapp is not None:
+                proxy = self.serverapp.config.ServerProxy
+                proxy["servers"] = {page.name: page, **proxy.get("servers", {})}
 
         async def stop_extension(self) -> None:
             from dask_labextension.manager import (  # type: ignore[import-untyped]
@@ -227,4 +238,4 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
 
             await manager.close()
 
-    return [{"module": __name__, "app": PanelClusters}]
+    return [{"module": __name__, "app": Casa}]

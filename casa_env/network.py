@@ -8,7 +8,7 @@ import struct
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["host_and_port", "tcp_problem", "xrootd_problem"]
+__all__ = ["host_and_port", "is_loopback", "tcp_problem", "xrootd_problem"]
 
 #: The ports of URLs that name none.
 DEFAULT_PORTS: Final = {
@@ -114,3 +114,25 @@ def xrootd_problem(host: str, port: int, *, timeout: float) -> str:
     except OSError:
         return silent
     return "" if header == struct.pack(">hhi", 0, 0, 8) else silent
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, so that nothing of it leaves here.
+
+    Parameters
+    ----------
+    host
+        A host name or an address, as in a URL.
+
+    Examples
+    --------
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("example.org")
+    (True, True, False)
+    """
+    import ipaddress
+
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False

@@ -176,6 +176,29 @@ class Options(DataOptions, PlaceOptions):
             values.text, "The Triton server: grpc://, grpcs://, http:// or https://"
         ),
     )
+    triton_ca_file: Path | None = field(
+        default=None,
+        metadata=_says(values.path, "Certificate authority of the Triton server, PEM"),
+    )
+    triton_timeout_s: float = field(
+        default=60.0,
+        metadata=_says(
+            values.number, "How long one call of a model may take in all, in seconds"
+        ),
+    )
+    triton_fallback: bool = field(
+        default=True,
+        metadata=_says(
+            values.boolean, "Score in process where the Triton server is lost"
+        ),
+    )
+    triton_repository: str = field(
+        default="",
+        metadata=_says(
+            values.text,
+            "Where models are published for the Triton server: a folder or s3://bucket",
+        ),
+    )
 
 
 def declarations() -> dict[str, Field[Any]]:

@@ -29,6 +29,7 @@ round to equal numbers, of which the reference implementation then takes the fir
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
@@ -154,6 +155,7 @@ def feature_sums(
     resolution: FloatArray | None = None,
     nominal_only: bool = False,
     threads: int = 1,
+    score: Callable[..., npt.NDArray[np.float32]] | None = None,
 ) -> FeatureSums:
     """Assign the jets of a chunk's signal events and sum the chosen features.
 
@@ -171,6 +173,9 @@ def feature_sums(
     threads
         Cores that this call may use. Masks need one; a model that goes to XGBoost
         uses so many and no more, whatever ``OMP_NUM_THREADS`` says.
+    score
+        What scores instead of the models: takes events, jets and features as
+        `permutation_scores` does, and returns the same.
 
     Returns
     -------
@@ -196,13 +201,11 @@ def feature_sums(
             features, pt = permutation_features(
                 events, columns, variation, factors, signal, begin, end
             )
-            scores = permutation_scores(
-                models,
-                events.event[signal.event[begin:end]],
-                signal.n_jets[begin:end],
-                features,
-                threads=threads,
-            )
+            of = (events.event[signal.event[begin:end]], signal.n_jets[begin:end])
+            if score is None:
+                scores = permutation_scores(models, *of, features, threads=threads)
+            else:
+                scores = score(*of, features)
             rows, ties = best_rows(signal.offsets[begin : end + 1], scores)
             total.ties[variation] += ties
             weights = variation == 0 and not nominal_only

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agc.features import FEATURES
 from agc.figures import PROCESS_COLOURS
-from agc.histograms import REGIONS
+from agc.histograms import REGIONS, Region
 from agc.samples import PROCESS_LABELS, PROCESSES
 from agc.spectra import contents, spectrum, variances
 from agc.stacks import process_yields, stacked_figure
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["plot_observable", "plot_prediction"]
+
+#: Where jets are assigned.
+SIGNAL_REGION = REGIONS[-1].name
 
 
 def plot_observable(
@@ -38,7 +42,8 @@ def plot_observable(
     data
         The pseudo-data in the same binning, as `agc.pseudodata.pseudodata` makes them.
     region
-        Which region: ``"4j1b"`` (H_T) or ``"4j2b"`` (the three-jet mass).
+        Which region: ``"4j1b"`` (H_T) or ``"4j2b"`` (the three-jet mass); or a feature
+        of the jet assignment.
     label
         Whose events these are, written above the plot.
 
@@ -60,7 +65,7 @@ def plot_observable(
         data[region],
         {p: contents(one) for p, one in nominal.items()},
         np.sqrt(np.sum([variances(one) for one in nominal.values()], axis=0)),
-        region=region,
+        described=_described(region),
         stage="Reconstructed",
         band="Stat. uncertainty",
         label=label,
@@ -83,7 +88,7 @@ def plot_prediction(
     data
         The pseudo-data in the binning of the fit.
     region
-        Which region of the model.
+        Which region, or feature, of the model.
     label
         Whose events these are, written above the plot.
 
@@ -103,11 +108,20 @@ def plot_prediction(
         data[region],
         yields,
         uncertainty,
-        region=region,
+        described=_described(region),
         stage=prediction.label.capitalize(),
         band="Uncertainty",
         label=label,
     )
+
+
+def _described(name: str) -> Region:
+    """Return a region, or a feature as the region of the events it is known of."""
+    for region in REGIONS:
+        if region.name == name:
+            return region
+    feature = next(f for f in FEATURES if f.name == name)
+    return Region(SIGNAL_REGION, "jets assigned", feature.label)
 
 
 def _stacked(
@@ -115,12 +129,11 @@ def _stacked(
     yields: dict[str, NDArray[np.float64]],
     uncertainty: NDArray[np.float64],
     *,
-    region: str,
+    described: Region,
     stage: str,
     band: str,
     label: str,
 ) -> Figure:
-    described = next(r for r in REGIONS if r.name == region)
     return stacked_figure(
         data.axes["observable"].edges,
         {PROCESS_LABELS[p]: yields[p] for p in reversed(PROCESSES)},

@@ -8,7 +8,7 @@ from coffea.processor import ProcessorABC
 
 from agc.columns import load_columns
 from agc.errors import InputFileError, UnknownProcessError
-from agc.histograms import REGIONS, empty_histograms
+from agc.histograms import empty_histograms
 from agc.kernel import FILLED_VARIATIONS
 from agc.tasks import failed_tally, tally_of
 from agc.variations import NOMINAL, SCALE_VAR, variations_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import hist
     import numpy as np
 
-__all__ = ["OnBadFile", "TtbarProcessor", "process_and_variation"]
+__all__ = ["OnBadFile", "TtbarProcessor", "add_sums", "process_and_variation"]
 
 #: What to do with a file that cannot be used: stop, or go on without it.
 OnBadFile: TypeAlias = Literal["raise", "skip"]
@@ -126,7 +126,7 @@ class TtbarProcessor(ProcessorABC):  # type: ignore[misc] # coffea has no types
             if good:
                 ((process, variation),) = good[0]["sample"]
                 sums = sum(tally["sums"] for tally in good)
-                _add_sums(histograms, process, variation, sums)
+                add_sums(histograms, process, variation, sums)
         return {
             **accumulator,
             "histograms": histograms,
@@ -155,15 +155,26 @@ def process_and_variation(dataset: str, metadata: dict[str, Any]) -> tuple[str, 
     return process, variation
 
 
-def _add_sums(
+def add_sums(
     histograms: dict[str, hist.Hist[Any]],
     process: str,
     variation: str,
     sums: np.ndarray,
 ) -> None:
-    """Add one dataset's sums to the histograms' cells of its process."""
-    for i, region in enumerate(REGIONS):
-        histogram = histograms[region.name]
+    """Add one dataset's sums to the histograms' cells of its process.
+
+    Parameters
+    ----------
+    histograms
+        One for each observable, with the axes of `agc.histograms.empty_histograms`.
+    process, variation
+        The dataset's.
+    sums
+        Of weights and squared weights; shape (observables, variations, bins with flow,
+        2), the observables in the order of ``histograms``, the variations as
+        `agc.kernel.FILLED_VARIATIONS`.
+    """
+    for i, histogram in enumerate(histograms.values()):
         view: Any = histogram.view(flow=True)
         for label in variations_of(process, variation):
             if variation != NOMINAL:

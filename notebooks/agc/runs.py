@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agc.errors import AnalysisError, InputFileError
-from agc.histograms import REGIONS
 from agc.metrics import Metrics
 from agc.processor import OnBadFile, TtbarProcessor, process_and_variation
 from agc.samples import LUMI_PB
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from coffea.processor.executor import ExecutorBase
 
     from agc.filesets import Fileset
+    from agc.scoring import Assignment, InferenceReport
 
 __all__ = ["CHUNK_SIZE", "Metrics", "TtbarResult", "normalised", "run_ttbar"]
 
@@ -40,6 +40,10 @@ class TtbarResult:
     metrics: Metrics
     bad_files: dict[str, str] = field(default_factory=dict)
     """Files left out, with the reason; empty unless ``on_bad_file="skip"``."""
+    features: dict[str, hist.Hist[Any]] = field(default_factory=dict)
+    """With an assignment: by feature of the best jet assignment, normalised."""
+    inference: InferenceReport | None = None
+    """With an assignment: where permutations were scored."""
 
 
 def normalised(
@@ -53,7 +57,7 @@ def normalised(
     Parameters
     ----------
     counts
-        By region, in events, as `TtbarProcessor` gives them; not changed.
+        By region or feature, in events, as `TtbarProcessor` gives them; not changed.
     nevts
         Generated events of each dataset, over the files that were used.
     lumi_pb
@@ -66,7 +70,7 @@ def normalised(
     """
     from agc.samples import sample_named
 
-    scaled = {region.name: counts[region.name].copy() for region in REGIONS}
+    scaled = {name: histogram.copy() for name, histogram in counts.items()}
     for dataset, generated in nevts.items():
         if generated == 0:
             continue
@@ -91,6 +95,7 @@ def run_ttbar(
     lumi_pb: float = LUMI_PB,
     cores: int = 1,
     skims: Path | None = None,
+    assignment: Assignment | None = None,
 ) -> TtbarResult:
     """Run the analysis from files to normalised histograms.
 
@@ -114,6 +119,9 @@ def run_ttbar(
         read is kept there as the events that could be selected, and running again
         reads only those. The result is the same. Tasks are then whole files. None:
         every event is read, and nothing is kept.
+    assignment
+        Assign the signal events' jets with this (`agc.scoring.assignment_here`) and
+        histogram what was chosen, in the same pass.
 
     Returns
     -------
@@ -128,8 +136,14 @@ def run_ttbar(
     UnknownProcessError
         A dataset's process or variation is not the task's.
     AnalysisError
-        No file is left, or a chunk was lost.
+        No file is left, or a chunk was lost; or jets are to be assigned from skims,
+        which lack the columns.
+    InferenceError
+        Jets are to be assigned by a server that fails, without a fallback.
     """
+    if skims is not None and assignment is not None:
+        msg = "skims do not have the columns for assigning jets: use one of the two"
+        raise AnalysisError(msg)
     begin = time.perf_counter()
     whole = [
         Piece(name, process_and_variation(name, dataset["metadata"]), file, tree)
@@ -141,7 +155,7 @@ def run_ttbar(
     if skims is None:
         pieces, bad_files = _examined(whole, executor, chunksize, on_bad_file)
         _usable(fileset, bad_files)
-    found = tally_pieces(pieces, executor, skims=skims)
+    found = tally_pieces(pieces, executor, skims=skims, assignment=assignment)
     _require_all(pieces, found["files"])
     output = TtbarProcessor().postprocess(found)
     for files in found["files"].values():
@@ -164,7 +178,15 @@ def run_ttbar(
         chunks=len(pieces),
     )
     histograms = normalised(output["histograms"], nevts, lumi_pb=lumi_pb)
-    return TtbarResult(histograms, output["histograms"], metrics, bad_files)
+    features, report = {}, None
+    if assignment is not None:
+        from agc.feature_tasks import collected_features
+
+        counts, report = collected_features(found["files"])
+        features = normalised(counts, nevts, lumi_pb=lumi_pb)
+    return TtbarResult(
+        histograms, output["histograms"], metrics, bad_files, features, report
+    )
 
 
 def _examined(

@@ -80,7 +80,7 @@ def stacked_figure(
     Parameters
     ----------
     edges
-        Bin edges in GeV, shape (n + 1,), all bins of one width.
+        Bin edges in the observable's unit, shape (n + 1,), all bins of one width.
     layers
         Contents, shape (n,), from the bottom up; the key is the legend's entry.
     uncertainty
@@ -122,7 +122,8 @@ def stacked_figure(
         add_label(main, label, lumi_pb=lumi_pb)
         main.text(0.04, 0.95, note, transform=main.transAxes, va="top", linespacing=1.5)
         width = float(edges[1] - edges[0])
-        main.set_ylabel(f"Events / {width:g} GeV")
+        unit = " GeV" if "[GeV]" in observable else ""
+        main.set_ylabel(f"Events / {width:g}{unit}")
         main.set_ylim(0, 1.5 * max(np.max(total + uncertainty), np.nanmax(observed)))
         main.set_xlim(edges[0], edges[-1])
 

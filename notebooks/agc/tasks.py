@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from coffea.processor.executor import ExecutorBase
 
+    from agc.scoring import Assignment
+
 __all__ = [
     "Piece",
     "failed_tally",
@@ -126,7 +128,11 @@ def look_into(piece: Piece) -> dict[str, Any]:
 
 
 def tally_pieces(
-    pieces: Sequence[Piece], executor: ExecutorBase, *, skims: Path | None = None
+    pieces: Sequence[Piece],
+    executor: ExecutorBase,
+    *,
+    skims: Path | None = None,
+    assignment: Assignment | None = None,
 ) -> dict[str, Any]:
     """Tally the events of every piece.
 
@@ -141,14 +147,21 @@ def tally_pieces(
         Any coffea executor.
     skims
         Folder of a skim cache, as the tasks see it.
+    assignment
+        Assign jets with this, too; not with skims, which lack the columns.
 
     Returns
     -------
     dict
-        ``"files"``: tallies by dataset and file, as `tally_of`; ``"seconds"``: time
-        inside the tasks, summed.
+        ``"files"``: tallies by dataset and file, as `tally_of`, and with an assignment
+        what `agc.feature_tasks.feature_tally` adds; ``"seconds"``: time inside the
+        tasks, summed.
     """
     task = partial(_tally, skims=skims)
+    if assignment is not None:
+        from agc.feature_tasks import tally_with_features
+
+        task = partial(tally_with_features, assignment=assignment)
     return run_tasks(task, pieces, executor, description="Processing")
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agc.histograms import REGIONS
 from agc.samples import PROCESSES
 from agc.spectra import spectrum
 from agc.templates import check_templates
@@ -43,7 +42,7 @@ def configuration(templates: dict[str, hist.Hist[Any]], folder: Path) -> dict[st
     ----------
     templates
         One histogram for each region, as `agc.templates.fit_templates` makes them;
-        the binnings are taken from here.
+        regions, observables and binnings are taken from here.
     folder
         Where cabinetry keeps its template files.
 
@@ -69,11 +68,11 @@ def configuration(templates: dict[str, hist.Hist[Any]], folder: Path) -> dict[st
         },
         "Regions": [
             {
-                "Name": region.name,
-                "Variable": region.observable,
-                "Binning": templates[region.name].axes["observable"].edges.tolist(),
+                "Name": name,
+                "Variable": template.axes["observable"].label,
+                "Binning": template.axes["observable"].edges.tolist(),
             }
-            for region in REGIONS
+            for name, template in templates.items()
         ],
         "Samples": [{"Name": DATA, "Data": True}, *({"Name": p} for p in PROCESSES)],
         "Systematics": [

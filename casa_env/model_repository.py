@@ -1,0 +1,270 @@
+"""A Triton model repository: a model's versions, and how Triton is to serve them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from casa_env.errors import InferenceError, SettingsError
+from casa_env.settings import Settings, load_settings
+from casa_env.values import shown
+
+if TYPE_CHECKING:
+    import fsspec
+
+__all__ = [
+    "BackEnd",
+    "ModelVersion",
+    "model_config",
+    "publish_models",
+    "write_model_repository",
+]
+
+#: ``python``: XGBoost in Triton's Python, on any server. ``fil``: Triton's Forest
+#: Inference Library, on servers with GPUs.
+BackEnd: TypeAlias = Literal["python", "fil"]
+
+#: Rows of one request that Triton takes; `casa_env.predictor` splits long before.
+MAX_ROWS: Final = 2**24
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion:
+    """One version of a model: an XGBoost classifier."""
+
+    number: int
+    """Its number on the server, from 1."""
+
+    label: str
+    """What it is, for people and for who asks the server."""
+
+    content: bytes = field(repr=False)
+    """The model as XGBoost saves it, UBJSON."""
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the model: the server tells it, so that it can be compared."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def model_config(
+    name: str,
+    versions: Sequence[ModelVersion],
+    *,
+    n_features: int,
+    back_end: BackEnd = "python",
+    threads: int = 1,
+    instances: int = 1,
+) -> str:
+    """Return Triton's ``config.pbtxt`` for a model.
+
+    Parameters
+    ----------
+    name
+        The model's name.
+    versions
+        All of them are served; Triton by itself would serve the last only.
+    n_features
+        Columns of the input.
+    back_end
+        ``"python"`` or ``"fil"``.
+    threads
+        Cores that one instance computes on; ``python`` only.
+    instances
+        Processes, or instances on each GPU, that serve the model at a time.
+
+    Returns
+    -------
+    str
+        Protocol buffers' text format. Input ``features``, float32, (rows, features);
+        output ``scores``, float32, (rows, 1). Parameters tell each version's label and
+        SHA-256, and whether the scores are ``margin`` (log-odds) or ``probability``.
+
+    Notes
+    -----
+    ``python`` gives margins, the bits of XGBoost in process. FIL applies the logistic
+    function of a ``binary:logistic`` model (Triton FIL back end, ``predict_proba``
+    false), and adds trees in another order: its scores are not the same bits.
+    """
+    parameters = {
+        "scores": "margin" if back_end == "python" else "probability",
+        "threads": str(threads),
+    }
+    for version in versions:
+        parameters[f"label_{version.number}"] = version.label
+        parameters[f"sha256_{version.number}"] = version.digest
+    if back_end == "fil":
+        parameters |= {
+            "model_type": "xgboost_json",
+            "output_class": "false",
+            "predict_proba": "false",
+        }
+    output = "scores" if back_end == "python" else "output__0"
+    given = "features" if back_end == "python" else "input__0"
+    kind = "KIND_CPU" if back_end == "python" else "KIND_AUTO"
+    lines = [
+        f"name: {json.dumps(name)}",
+        f'backend: "{back_end}"',
+        f"max_batch_size: {MAX_ROWS}",
+        f'input [ {{ name: "{given}" data_type: TYPE_FP32 dims: [ {n_features} ] }} ]',
+        f'output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ 1 ] }} ]',
+        # Without it Triton serves the highest version only.
+        "version_policy { all { } }",
+        f"instance_group [ {{ count: {instances} kind: {kind} }} ]",
+        # What waits is scored together; nothing waits for more to come.
+        "dynamic_batching { max_queue_delay_microseconds: 0 }",
+        *(
+            f"parameters {{ key: {json.dumps(key)} "
+            f"value {{ string_value: {json.dumps(value)} }} }}"
+            for key, value in parameters.items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_model_repository(
+    folder: Path,
+    name: str,
+    versions: Sequence[ModelVersion],
+    *,
+    n_features: int,
+    back_end: BackEnd = "python",
+    threads: int = 1,
+    instances: int = 1,
+) -> Path:
+    """Write a model with all its versions into a model repository.
+
+    Parameters
+    ----------
+    folder
+        The repository; made where it is missing. Other models in it stay.
+    name, versions, n_features, back_end, threads, instances
+        As for `model_config`.
+
+    Returns
+    -------
+    pathlib.Path
+        The model's folder. It appears there complete, or not at all.
+
+    Raises
+    ------
+    InferenceError
+        If two versions have one number.
+    OSError
+        If the folder cannot be written.
+    """
+    numbers = [version.number for version in versions]
+    if len(set(numbers)) != len(numbers) or not all(n > 0 for n in numbers):
+        what = f"The versions of {name} are not numbered one by one: {numbers}."
+        raise InferenceError(what, next_step="Give each a number of its own, from 1.")
+    config = model_config(
+        name,
+        versions,
+        n_features=n_features,
+        back_end=back_end,
+        threads=threads,
+        instances=instances,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    model = folder / name
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name_of_partial:
+        partial = Path(name_of_partial) / name
+        for version in versions:
+            target = partial / str(version.number)
+            target.mkdir(parents=True)
+            if back_end == "python":
+                (target / "model.ubj").write_bytes(version.content)
+                served = Path(__file__).parent / "served" / "xgboost_model.py"
+                shutil.copyfile(served, target / "model.py")
+            else:
+                (target / "xgboost.json").write_bytes(_as_json(version.content))
+        (partial / "config.pbtxt").write_text(config)
+        if model.exists():
+            model.rename(Path(name_of_partial) / "old")
+        partial.rename(model)
+    return model
+
+
+def _as_json(content: bytes) -> bytes:
+    """Return a model in the format that FIL reads."""
+    import xgboost
+
+    booster = xgboost.Booster(model_file=bytearray(content))
+    return bytes(booster.save_raw("json"))
+
+
+def publish_models(
+    folder: Path, target: str | None = None, *, settings: Settings | None = None
+) -> str:
+    """Copy a model repository to where the site's Triton server reads it.
+
+    On a laptop and on Binder there is no such place. At a facility it is the bucket
+    that ``triton_repository`` names.
+
+    Parameters
+    ----------
+    folder
+        A repository, as `write_model_repository` fills it.
+    target
+        ``s3://bucket/prefix``, or a folder; by default ``triton_repository``.
+    settings
+        Settings to use; by default those of this place.
+
+    Returns
+    -------
+    str
+        Where it went.
+
+    Raises
+    ------
+    SettingsError
+        If no target is named.
+    InferenceError
+        If it cannot be written.
+
+    Notes
+    -----
+    The object store is ``s3_endpoint``, with the credentials of the ecosystem's
+    variables (``AWS_ACCESS_KEY_ID``, ...). A model's ``config.pbtxt`` is written last:
+    a server that polls finds no version without its files.
+    """
+    settings = settings or load_settings()
+    target = target or settings.triton_repository
+    if not target:
+        what = "This place names no model repository to publish to."
+        step = "Set triton_repository (CASA_ENV_TRITON_REPOSITORY) to s3://bucket."
+        raise SettingsError(what, looked_at="triton_repository", next_step=step)
+    files = sorted(
+        (path for path in folder.rglob("*") if path.is_file()),
+        key=lambda path: (path.name == "config.pbtxt", path),
+    )
+    try:
+        system, root = _file_system(target, settings)
+        for path in files:
+            place = f"{root.rstrip('/')}/{path.relative_to(folder).as_posix()}"
+            if "://" not in target:
+                Path(place).parent.mkdir(parents=True, exist_ok=True)
+            system.pipe_file(place, path.read_bytes())
+    except (OSError, ValueError, ImportError) as err:
+        what = f"The models cannot be published: {err}."
+        step = "Look at triton_repository, s3_endpoint and the store's credentials."
+        raise InferenceError(what, looked_at=shown(target), next_step=step) from err
+    return target
+
+
+def _file_system(
+    target: str, settings: Settings
+) -> tuple[fsspec.AbstractFileSystem, str]:
+    import fsspec
+
+    options: dict[str, Any] = {}
+    if target.startswith("s3://") and settings.s3_endpoint:
+        options["endpoint_url"] = settings.s3_endpoint
+    system, root = fsspec.core.url_to_fs(target, **options)
+    return system, root

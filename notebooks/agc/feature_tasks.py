@@ -1,0 +1,108 @@
+"""One piece of a file with its jets assigned: its tally, and the chosen features."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agc.assignments import ASSIGNMENT_BRANCHES, read_assignment_columns
+from agc.columns import BRANCHES, load_arrays, read_columns
+from agc.errors import InputFileError
+from agc.features import feature_histograms
+from agc.jet_assignment import feature_sums
+from agc.processor import add_sums
+from agc.scoring import Assignment, InferenceReport, score
+from agc.tasks import Piece, failed_tally, tally_of
+from agc.variations import NOMINAL
+
+if TYPE_CHECKING:
+    import hist
+
+    from agc.columns import FloatArray, IntArray
+
+__all__ = ["collected_features", "tally_with_features"]
+
+
+def tally_with_features(piece: Piece, *, assignment: Assignment) -> dict[str, Any]:
+    """Tally a piece's events, and the features of each one's best jet assignment.
+
+    Parameters
+    ----------
+    piece
+        What to read; every column that is needed is read once.
+    assignment
+        What to assign jets with.
+
+    Returns
+    -------
+    dict
+        As the tasks of `agc.tasks.tally_pieces`; a tally has ``"features"``
+        (`agc.jet_assignment.FeatureSums`) and ``"inference"`` besides.
+    """
+    begin = time.perf_counter()
+    wanted: dict[str, Any] = {"entry_start": piece.start, "entry_stop": piece.stop}
+    try:
+        arrays, n_bytes = load_arrays(
+            piece.file, piece.tree, {**BRANCHES, **ASSIGNMENT_BRANCHES}, **wanted
+        )
+        events = read_columns(arrays, file=piece.file)
+        columns = read_assignment_columns(arrays, events, file=piece.file)
+    except InputFileError as error:
+        n_events = (piece.stop or 0) - (piece.start or 0)
+        tally = failed_tally(piece.sample, n_events, error)
+    else:
+        reports = []
+
+        def scores_of(
+            event: IntArray, n_jets: IntArray, features: FloatArray
+        ) -> npt.NDArray[np.float32]:
+            scores, report = score(assignment, event, n_jets, features)
+            reports.append(report)
+            return scores
+
+        n_events = len(events.event)
+        tally = tally_of(piece.sample, events, n_events=n_events, bytes_read=n_bytes)
+        tally["features"] = feature_sums(
+            events,
+            columns,
+            assignment.models,
+            nominal_only=piece.sample[1] != NOMINAL,
+            score=scores_of,
+        )
+        tally["inference"] = sum(reports, InferenceReport())
+    return {
+        "files": {piece.dataset: {piece.file: tally}},
+        "seconds": time.perf_counter() - begin,
+    }
+
+
+def collected_features(
+    files: dict[str, dict[str, Any]],
+) -> tuple[dict[str, hist.Hist[Any]], InferenceReport]:
+    """Turn the files' tallies into histograms of the features.
+
+    Parameters
+    ----------
+    files
+        Tallies by dataset and file.
+
+    Returns
+    -------
+    histograms : dict of str to hist.Hist
+        By feature, in events, as `agc.features.feature_histograms`.
+    report : InferenceReport
+        Where permutations were scored.
+    """
+    histograms = feature_histograms()
+    report = InferenceReport()
+    for _, tallies in sorted(files.items()):
+        good = [t for _, t in sorted(tallies.items()) if not t["errors"]]
+        if good:
+            ((process, variation),) = good[0]["sample"]
+            sums = np.sum([tally["features"].sums for tally in good], axis=0)
+            add_sums(histograms, process, variation, sums)
+            report = sum((tally["inference"] for tally in good), report)
+    return histograms, report

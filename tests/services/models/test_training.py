@@ -1,0 +1,232 @@
+"""The training and its models, from truth to registry, and back into the analysis."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from coffea.processor import IterativeExecutor
+from distributed import Client, LocalCluster
+from PIL import Image
+
+from agc import training_plots
+from agc.errors import AnalysisError
+from agc.filesets import standin_fileset
+from agc.model_store import (
+    ALIASES,
+    MODEL_NAME,
+    jet_models,
+    register_models,
+    registered_models,
+    save_models,
+    shipped_models,
+)
+from agc.search import Result, best, search
+from agc.training import Hyperparameters, candidates
+from agc.training_data import TRAINING_DATASET, TrainingData, training_data
+from casa_env.run_info import run_info
+from casa_env.tracking import mlflow_run
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow 3.17's own use of SQLAlchemy and of itself.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
+    # MLflow 3.17 of its own wrapper of XGBoost's models.
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),
+]
+
+QUICK = [Hyperparameters(n_estimators=20), Hyperparameters(n_estimators=30)]
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return training_data(standin_fileset(), IterativeExecutor(status=False))
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    options = {"threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(n_workers=2, **options) as site, Client(site) as client:
+        yield client
+
+
+@pytest.fixture
+def laptop(clean_environment: Path, made_database: Path) -> Path:
+    folder = clean_environment / ".local" / "state" / "casa-env" / "mlflow"
+    folder.mkdir(parents=True)
+    shutil.copy(made_database, folder / "mlflow.db")
+    return folder
+
+
+def test_a_training_can_be_found_again_by_its_runs_id(
+    laptop: Path, client: Client, data: TrainingData, tmp_path: Path
+) -> None:
+    fileset = {TRAINING_DATASET: standin_fileset()[TRAINING_DATASET]}
+    with mlflow_run("training", fileset=fileset) as run:
+        results = search(client, run, data, QUICK)
+        versions = register_models(best(results).training)
+    assert [result.training.hyperparameters for result in results] == QUICK
+    assert set(versions) == set(ALIASES)
+    assert (
+        registered_models() == best(results).training.models == jet_models("registered")
+    )
+    trial = mlflow.MlflowClient().get_run(results[0].trial.run_id)
+    assert trial.info.status == "FINISHED"
+    history = mlflow.MlflowClient().get_metric_history(
+        results[0].trial.run_id, "log_loss.trained_on_even"
+    )
+    assert [one.step for one in history] == list(range(20))
+
+    info = run_info(run.info.run_id)
+    assert info.status == "FINISHED"
+    assert len(info.models) == 2
+    assert all(MODEL_NAME in name for name in info.models)
+    environ = os.environ | {"HOME": str(laptop.parents[3])}
+    command = [sys.executable, "-m", "casa_env", "info", "--run", run.info.run_id]
+    text = subprocess.run(
+        command, env=environ, capture_output=True, text=True, check=True
+    ).stdout
+    for shown in (
+        run.info.run_id,
+        info.environment_id,
+        info.git_commit,
+        f"inputs: sha256 {info.fileset_sha256}",
+        f"runs:/{run.info.run_id}/casa/lab.lock",
+        "(trained_on_even)",
+        "(trained_on_odd)",
+    ):
+        assert shown in text
+    for model in info.models.values():
+        assert model["uri"] in text
+        assert model["sha256"] in text
+        folder = mlflow.artifacts.download_artifacts(
+            model["uri"], dst_path=str(tmp_path)
+        )
+        assert (Path(folder) / "MLmodel").exists()
+    missing = subprocess.run(
+        [*command[:-1], "0" * 32],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert missing.returncode == 1
+    assert "There is no run" in missing.stderr
+
+
+def test_interrupting_a_search_leaves_its_runs_killed_not_running(
+    laptop: Path, client: Client, data: TrainingData
+) -> None:
+    assert laptop.is_dir()
+    endless = [Hyperparameters(n_estimators=100_000) for _ in range(3)]
+    begun: list[str] = []
+
+    def interrupt() -> None:
+        """Press Ctrl-C once a trial computes."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            found = statuses(begun[0]) if begun else []
+            # A trial that is just made counts as running, too, for a moment.
+            if len(found) == len(endless) and found.count("SCHEDULED") == 1:
+                break
+            time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def interrupted() -> None:
+        with mlflow_run("training") as run:
+            begun.append(run.info.run_id)
+            threading.Thread(target=interrupt).start()
+            search(client, run, data, endless)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert statuses(begun[0]) == ["KILLED"] * 3
+    assert mlflow.MlflowClient().get_run(begun[0]).info.status == "KILLED"
+    deadline = time.monotonic() + 120
+    while any(client.processing().values()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any(client.processing().values())
+    assert statuses(begun[0]) == ["KILLED"] * 3
+
+
+def statuses(run_id: str) -> list[str]:
+    client = mlflow.MlflowClient()
+    experiment = client.get_run(run_id).info.experiment_id
+    trials = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
+    return [trial.info.status for trial in trials]
+
+
+@pytest.fixture(scope="module")
+def result(data: TrainingData) -> Result:
+    from agc.training import assess, train
+    from casa_env.trials import Trial
+
+    training = train(data, candidates(1)[0])
+    trial = Trial(uri="", run_id="", name="trial-0")
+    return Result(trial, training, assess(data, training.models))
+
+
+def test_the_shipped_models_are_what_their_recipe_makes(result: Result) -> None:
+    from agc.jet_assignment import permutation_scores
+    from agc.model_store import SHIPPED_FOLDER
+
+    recipe = json.loads((SHIPPED_FOLDER / "recipe.json").read_text())
+    assert recipe["hyperparameters"] == result.training.parameters
+    assert recipe["quality"]["log_loss"] == pytest.approx(
+        result.quality.log_loss, rel=1e-3
+    )
+    size = sum(path.stat().st_size for path in SHIPPED_FOLDER.iterdir())
+    assert size <= 2_000_000
+    # Other processors may round differently, and a split may then be another one.
+    rows = np.zeros((12, 20), np.float32)
+    scores = [
+        permutation_scores(models, np.array([0]), np.array([4]), rows)
+        for models in (shipped_models(), result.training.models)
+    ]
+    np.testing.assert_allclose(*scores, rtol=0.05)
+
+
+def test_the_models_do_better_than_the_largest_pt(result: Result) -> None:
+    quality = result.quality
+    assert quality.trijet_efficiency > quality.largest_trijet_efficiency + 0.15
+    assert quality.auc > 0.95
+
+
+def test_models_that_were_changed_are_refused(result: Result, tmp_path: Path) -> None:
+    save_models(result.training, tmp_path)
+    assert shipped_models(tmp_path) == result.training.models
+    with (tmp_path / "trained_on_odd.ubj").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(AnalysisError, match="is not the model"):
+        shipped_models(tmp_path)
+    with pytest.raises(AnalysisError, match="cannot be used"):
+        shipped_models(tmp_path / "nowhere")
+    with pytest.raises(AnalysisError, match='"shipped" and "registered"'):
+        jet_models("best")
+
+
+def test_every_plot_shows_something(
+    data: TrainingData, result: Result, tmp_path: Path
+) -> None:
+    label = "Simulation by Casa, not CMS data"
+    pictures = {
+        "roc": training_plots.plot_roc(data, result.training, label=label),
+        "progress": training_plots.plot_progress([result], label=label),
+        "importances": training_plots.plot_importances(result.training, label=label),
+        "efficiencies": training_plots.plot_efficiencies(result.quality, label=label),
+    }
+    for name, picture in pictures.items():
+        picture.savefig(tmp_path / f"{name}.png", dpi=60)
+        pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"))
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
