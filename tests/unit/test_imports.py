@@ -14,7 +14,9 @@ import casa_env
 LAYERS = (
     {"errors", "sites", "values", "network"},
     {"config_file", "paths"},
-    {"options", "parameters"},
+    {"place_options", "parameters"},
+    {"cluster_options"},
+    {"options"},
     {"settings", "kernels", "config_template"},
     {"identity", "credentials", "execution", "display"},
     {"local_backend", "join_backend"},
