@@ -12,20 +12,25 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from casa_env.clusters import dask_client, dask_cluster
+    from casa_env.comparison import compare_environments
     from casa_env.doctor import Check, Status, run_checks
-    from casa_env.errors import CasaEnvError
+    from casa_env.errors import CasaEnvError, EnvironmentMismatchError
     from casa_env.execution import Run, run_notebook
     from casa_env.identity import Environment, environment_id, environment_info
     from casa_env.settings import Settings, Source, load_settings
+    from casa_env.shipping import ship, ship_packages
+    from casa_env.waiting import wait_for_workers
 
 __all__ = [
     "CasaEnvError",
     "Check",
     "Environment",
+    "EnvironmentMismatchError",
     "Run",
     "Settings",
     "Source",
     "Status",
+    "compare_environments",
     "dask_client",
     "dask_cluster",
     "environment_id",
@@ -33,16 +38,21 @@ __all__ = [
     "load_settings",
     "run_checks",
     "run_notebook",
+    "ship",
+    "ship_packages",
+    "wait_for_workers",
 ]
 
 _MODULES = {
     "CasaEnvError": "errors",
     "Check": "doctor",
     "Environment": "identity",
+    "EnvironmentMismatchError": "errors",
     "Run": "execution",
     "Settings": "settings",
     "Source": "settings",
     "Status": "doctor",
+    "compare_environments": "comparison",
     "dask_client": "clusters",
     "dask_cluster": "clusters",
     "environment_id": "identity",
@@ -50,6 +60,9 @@ _MODULES = {
     "load_settings": "settings",
     "run_checks": "doctor",
     "run_notebook": "execution",
+    "ship": "shipping",
+    "ship_packages": "shipping",
+    "wait_for_workers": "waiting",
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
     "CasaEnvError",
     "CellError",
     "ClusterError",
+    "EnvironmentMismatchError",
     "KernelError",
     "MissingPackageError",
     "NotebookError",
@@ -15,7 +17,9 @@ __all__ = [
     "ParameterError",
     "PathsError",
     "SettingsError",
+    "ShippingError",
     "UnreachableError",
+    "WorkersError",
 ]
 
 
@@ -90,6 +94,39 @@ class ClusterError(CasaEnvError):
 
 class UnreachableError(ClusterError):
     """A scheduler did not answer in time, or refused us."""
+
+
+class WorkersError(ClusterError):
+    """Workers did not come in time, or failed."""
+
+
+class ShippingError(ClusterError):
+    """Code or packages could not be brought to the workers."""
+
+
+class EnvironmentMismatchError(ClusterError):
+    """A scheduler or a worker has another environment than the client.
+
+    Parameters
+    ----------
+    what
+        What happened, in one sentence.
+    differences
+        For each scheduler or worker: package, the client's version, theirs.
+    looked_at, next_step
+        As for `CasaEnvError`.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        differences: Mapping[str, tuple[tuple[str, ...], ...]],
+        looked_at: str = "",
+        next_step: str = "",
+    ) -> None:
+        super().__init__(what, looked_at=looked_at, next_step=next_step)
+        self.differences = dict(differences)
 
 
 class NotebookError(CasaEnvError):

@@ -1,4 +1,4 @@
-"""Settings of the place itself: its profile, its kind, its limits; how one is declared."""
+"""Settings of the place itself: profile, kind, limits; and how one is declared."""
 
 from __future__ import annotations
 

@@ -12,14 +12,18 @@ import casa_env
 #: The layers of the package, the lowest first. A module imports from layers below its
 #: own, and never beside it, except for what DEPENDS_BESIDE names.
 LAYERS = (
-    {"errors", "sites", "values", "network"},
-    {"config_file", "paths"},
+    {"errors", "sites", "values", "network", "queues", "reaper", "ownership"}
+    | {"scheduler_side", "worker_side", "worker_voice"},
+    {"config_file", "paths", "travel"},
     {"place_options", "parameters"},
     {"cluster_options"},
-    {"options"},
+    {"options", "wheels"},
     {"settings", "kernels", "config_template"},
     {"identity", "credentials", "execution", "display"},
-    {"local_backend", "join_backend"},
+    {"session_folders", "comparison"},
+    {"tls", "batch_jobs"},
+    {"waiting", "shipping"},
+    {"local_backend", "join_backend", "gateway_backend", "batch_backend"},
     {"clusters", "data", "tracking", "inference"},
     {"checks"},
     {"place_checks", "cluster_checks", "data_checks", "model_checks"},
