@@ -3,9 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Watch"]
+__all__ = ["Depot", "Watch"]
+
+
+class Depot:
+    """Take code in, for the scheduler itself, and give it to every worker.
+
+    A scheduler reads what a client sends, so that it must import the same code
+    (distributed 2026.8.0, ``Scheduler.update_graph``).
+    """
+
+    def __init__(self, *, payload: bytes) -> None:
+        self.payload = payload
+
+    async def start(self, scheduler: Any) -> None:  # noqa: ANN401 - distributed's
+        """Do so; raise what the first worker raised that could not import it."""
+        from distributed.core import clean_exception
+
+        code = pickle.loads(self.payload)  # noqa: S301 - from our client
+        code.bring(Path(scheduler.local_directory))
+        before = scheduler.worker_plugins.get(code.name)
+        answers = await scheduler.register_worker_plugin(
+            None, plugin=self.payload, name=code.name, idempotent=False
+        )
+        for answer in answers.values():
+            if answer["status"] == "error":
+                if before is None:
+                    scheduler.worker_plugins.pop(code.name, None)
+                else:
+                    scheduler.worker_plugins[code.name] = before
+                _, error, _ = clean_exception(**answer)
+                raise error
 
 
 class Watch:

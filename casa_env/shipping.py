@@ -142,6 +142,8 @@ async def _send(
     shown: str,
 ) -> str:
     """Register what brings the code; what a worker says of it is said here."""
+    from distributed.protocol.pickle import dumps
+
     bring = plugin(
         "Code",
         tag=name,
@@ -151,8 +153,10 @@ async def _send(
         imports=imports,
         home=here(),
     )
+    depot = plugin("Depot", tag=f"{name}-{digest[:16]}", payload=dumps(bring))  # type: ignore[no-untyped-call]
     try:
-        await client.register_plugin(bring)
+        await client.register_plugin(depot)
+        await client.unregister_scheduler_plugin(depot.name)
     except Exception as err:
         what = f"{name} cannot be imported on the workers: {type(err).__name__}: {err}"
         step = "Mend it, and ship it again; extra packages: casa_env.ship_packages."

@@ -19,7 +19,7 @@ _COMPILE: Final = (
 _CALL: Final = f"{_COMPILE} or space[name](*arguments)"
 _PLUGIN: Final = (
     f"{_COMPILE} or type(name, (space[name], "
-    "getattr(__import__('distributed'), base)), {})(**state)"
+    "getattr(__import__('distributed'), base)), {'name': tag})(**state)"
 )
 
 
@@ -47,8 +47,8 @@ def plugin(kind: str, /, *, tag: str = "", **state: object) -> Any:  # noqa: ANN
     Parameters
     ----------
     kind
-        The class: ``"Guard"``, ``"Code"`` or ``"Voice"`` of a worker, ``"Watch"`` of
-        a scheduler.
+        The class: ``"Guard"``, ``"Code"`` or ``"Voice"`` of a worker, ``"Watch"`` and
+        ``"Depot"`` of a scheduler.
     tag
         What tells it from others of this kind.
     **state
@@ -56,12 +56,19 @@ def plugin(kind: str, /, *, tag: str = "", **state: object) -> Any:  # noqa: ANN
     """
     import distributed
 
-    side = "SchedulerPlugin" if kind == "Watch" else "WorkerPlugin"
+    side = "SchedulerPlugin" if kind in scheduler_side.__all__ else "WorkerPlugin"
+    called = f"casa-env-{kind.lower()}{tag and '-'}{tag}"
     base: Any = getattr(distributed, side)
-    content = {"source": _source(kind), "name": kind, "base": side, "state": state}
+    content: dict[str, Any] = {
+        "source": _source(kind),
+        "name": kind,
+        "base": side,
+        "tag": called,
+    }
+    content |= {"state": state}
 
     class Travelling(base):  # type: ignore[misc] # one of two classes
-        name = f"casa-env-{kind.lower()}{tag and '-'}{tag}"
+        name = called
 
         def __reduce__(self) -> tuple[Any, ...]:
             return eval, (_PLUGIN, content)

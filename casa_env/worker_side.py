@@ -218,7 +218,7 @@ class Code:
     async def setup(self, worker: Any) -> None:  # noqa: ANN401 - distributed's
         """Unpack, import; close a worker that cannot, unless it is at work already."""
         try:
-            self._bring(Path(worker.local_directory))
+            self.bring(Path(worker.local_directory))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             if worker.periodic_callbacks["heartbeat"].is_running():
@@ -231,8 +231,8 @@ class Code:
             self._forget()
             getattr(sys, RECORD, {}).pop(self.label, None)
 
-    def _bring(self, directory: Path) -> None:
-        """Make the code importable here."""
+    def bring(self, directory: Path) -> None:
+        """Make the code importable here, unpacked below a folder of this process."""
         record = sys.__dict__.setdefault(RECORD, {})
         if record.get(self.label) == self.digest:
             return
