@@ -137,10 +137,11 @@ def cluster(settings: Settings, *, asynchronous: bool = False, **options: Any) -
     """
     _require_system(settings)
     kind = getattr(_dask_jobqueue(), _SYSTEMS[settings.dask_backend].cluster)
+    of_system = _SYSTEMS[settings.dask_backend].options(settings)
     session = new_session(settings)
+    native = _native_options(settings, session) | of_system
     cancel = kind.job_cls.cancel_command
     jobs = Jobs(session, backend=settings.dask_backend, cancel=cancel)
-    native = _native_options(settings, session)
     native["job_cls"] = tracked(kind.job_cls, jobs)
     try:
         started = kind(asynchronous=asynchronous, **native | options)
@@ -225,9 +226,9 @@ def _require_system(settings: Settings) -> None:
 
 
 def _native_options(settings: Settings, session: Session) -> dict[str, Any]:
-    """Return the options that all classes of `dask_jobqueue` have, and the system's."""
+    """Return the options that all classes of `dask_jobqueue` have."""
     python = settings.dask_worker_python or sys.executable
-    options = {
+    return {
         "name": session.name,
         "job_name": session.name,
         "cores": settings.dask_worker_threads or 1,
@@ -243,7 +244,6 @@ def _native_options(settings: Settings, session: Session) -> dict[str, Any]:
             "dashboard": bool(settings.dask_dashboard),
         },
     }
-    return options | _SYSTEMS[settings.dask_backend].options(settings)
 
 
 def _ask_for_workers(started: Any, settings: Settings, jobs: Jobs) -> None:  # noqa: ANN401
@@ -256,8 +256,8 @@ def _ask_for_workers(started: Any, settings: Settings, jobs: Jobs) -> None:  # n
     def begun() -> None:
         publish(started.scheduler_address, jobs.session)
         jobs.published(started.scheduler_address)
-        if settings.dask_workers_max:
-            started.adapt(minimum=least, maximum=settings.dask_workers_max)
+        if settings.dask_max_workers:
+            started.adapt(minimum=least, maximum=settings.dask_max_workers)
 
     async def start_and_publish() -> None:
         await start()

@@ -33,7 +33,7 @@ def dask(settings: Settings) -> Check:
     one = replace(
         settings,
         dask_workers=1,
-        dask_workers_max=0,
+        dask_max_workers=0,
         dask_dashboard="",
         dask_wait_s=patience,
     )

@@ -69,7 +69,7 @@ class ClusterOptions:
         default=0,
         metadata=says(values.integer, "Workers to start; 0 is as many as fit"),
     )
-    dask_workers_max: int = field(
+    dask_max_workers: int = field(
         default=0,
         metadata=says(
             values.integer,

@@ -62,7 +62,7 @@ def dask_cluster(
     distributed.deploy.cluster.Cluster
         The native cluster: a `distributed.LocalCluster`, the class of `dask_jobqueue`
         for the batch system, or a `dask_gateway.GatewayCluster`. Who starts it stops
-        it: use it in a ``with`` block, or close it. ``dask_workers_max`` lets the
+        it: use it in a ``with`` block, or close it. ``dask_max_workers`` lets the
         number of its workers follow the work.
 
     Raises

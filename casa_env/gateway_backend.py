@@ -82,10 +82,13 @@ def cluster(settings: Settings, *, asynchronous: bool = False, **options: Any) -
         except BaseException:
             gateway.stop_cluster(name)
             raise
+        finally:
+            gateway.close()  # the cluster has one of its own, in the same loop
+            _calm(gateway)
     try:
         least = settings.dask_workers or 1
-        if settings.dask_workers_max:
-            started.adapt(minimum=least, maximum=settings.dask_workers_max)
+        if settings.dask_max_workers:
+            started.adapt(minimum=least, maximum=settings.dask_max_workers)
         else:
             started.scale(least)
     except BaseException:
@@ -130,7 +133,16 @@ def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - nati
         if not asynchronous:
             started.close()
         raise
-    return own(connected, started)
+    return own(connected, started, after=lambda: _calm(started.gateway))
+
+
+def _calm(gateway: Any) -> None:  # noqa: ANN401 - untyped
+    """Keep a Gateway that is closed from complaining when it is collected.
+
+    It would close again, and ask for a loop that may have stopped (dask-gateway
+    2026.3.0, ``Gateway.__del__``); an asynchronous one does not.
+    """
+    gateway._asynchronous = True  # noqa: SLF001
 
 
 def _require_gateway(settings: Settings) -> None:

@@ -125,6 +125,8 @@ def htcondor_jobs(said: str) -> dict[str, Job]:
     states |= {"5": "failed", "6": "running", "7": "pending"}
     jobs = {}
     for line in said.splitlines():
+        if len(line.split()) < 5:  # noqa: PLR2004 - of five fields; the last may be long
+            continue
         cluster, process, status, code, hold = line.split(None, 4)
         state, reason = states.get(status, "pending"), ""
         if status == "1":

@@ -37,7 +37,7 @@ class Depot:
                 else:
                     scheduler.worker_plugins[code.name] = before
                 _, error, _ = clean_exception(**answer)
-                raise error
+                raise error or RuntimeError(code.name)
 
 
 class Watch:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import dask
 import pytest
 
+from support import condor
+from support.gateway import Gateway, gateway
 from support.slurm import Slurm, slurm
 
 
@@ -34,3 +39,41 @@ def on_slurm(
         monkeypatch.setenv(f"CASA_ENV_{name}", value)
     yield running_slurm
     running_slurm.until_empty()
+
+
+@pytest.fixture(scope="session")
+def running_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Return a Gateway."""
+    with gateway(tmp_path_factory.mktemp("gateway")) as started:
+        yield started
+
+
+@pytest.fixture
+def on_gateway(
+    running_gateway: Gateway,
+    monkeypatch: pytest.MonkeyPatch,
+    clean_environment: object,
+) -> Iterator[Gateway]:
+    """Let dask_client() use the Gateway, as a user who has logged in."""
+    del clean_environment  # it comes first, and removes what this sets
+    monkeypatch.setenv("CASA_ENV_DASK_BACKEND", "gateway")
+    monkeypatch.setenv("CASA_ENV_DASK_WAIT_S", "120")
+    monkeypatch.setenv("DASK_GATEWAY__ADDRESS", running_gateway.address)
+    monkeypatch.setenv("DASK_GATEWAY__PROXY_ADDRESS", running_gateway.proxy_address)
+    login = {"username": "alice", "password": "s3cret"}
+    with dask.config.set({"gateway.auth": {"type": "basic", "kwargs": login}}):
+        yield running_gateway
+
+
+@pytest.fixture
+def on_condor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: object
+) -> Path:
+    """Let dask_client() use the stand-in for HTCondor; return its jobs' folder."""
+    del clean_environment  # it comes first, and removes what this sets
+    programs = condor.put_on_path(tmp_path)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("CASA_ENV_DASK_BACKEND", "htcondor")
+    monkeypatch.setenv("CASA_ENV_DASK_INTERFACE", "lo")
+    monkeypatch.setenv("CASA_ENV_DASK_WAIT_S", "120")
+    return tmp_path / "jobs"
