@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import dask
 import dask_jobqueue
 import distributed
 import pytest
 from distributed.core import Status
 
-from casa_env import dask_client, dask_cluster
+from casa_env import Status as CheckStatus
+from casa_env import dask_client, dask_cluster, load_settings, run_checks
 from casa_env.errors import ClusterError, WorkersError
 from casa_env.session_folders import sessions_folder
 from support.slurm import Slurm
@@ -22,7 +25,8 @@ from support.slurm import Slurm
 #: A kernel, for this purpose: it starts something, says so, and works for long.
 KERNEL = """\
 import time
-from casa_env import dask_client, dask_cluster
+from casa_env import Status as CheckStatus
+from casa_env import dask_client, dask_cluster, load_settings, run_checks
 started = {start}
 print("started", flush=True)
 time.sleep(600)
@@ -157,3 +161,40 @@ def test_without_the_batch_systems_programs_the_error_says_so(
     with pytest.raises(ClusterError, match="no sbatch here") as caught:
         dask_cluster(backend="slurm")
     assert "argument" in caught.value.looked_at
+
+
+def test_the_panel_can_start_scale_and_stop_one_and_a_notebook_joins_it(
+    on_slurm: Slurm,
+) -> None:
+    factory = {"module": "casa_env", "class": "dask_cluster", "args": [], "kwargs": {}}
+    link = "/user/alice/proxy/{port}/status"
+
+    async def panel() -> tuple[str, int, int]:
+        # Importing it makes a manager, which needs an event loop.
+        from dask_labextension.manager import DaskClusterManager
+
+        async with DaskClusterManager() as manager:
+            model = await manager.start_cluster()
+            await manager.scale_cluster(model["id"], 2)
+            # The code that a click in the panel writes into a notebook.
+            address = model["scheduler_address"]
+            async with distributed.Client(address, asynchronous=True) as client:
+                await client.wait_for_workers(2, timeout=60)
+                result = await client.submit(sum, [1, 2])
+            workers = manager.get_cluster(model["id"])["workers"]
+            await manager.close_cluster(model["id"])
+            return model["dashboard_link"], workers, result
+
+    dashboards = {"labextension.factory": factory, "distributed.dashboard.link": link}
+    with dask.config.set(dashboards):
+        shown, workers, result = asyncio.run(asyncio.wait_for(panel(), 120))
+    assert shown.startswith("/user/alice/proxy/")
+    assert (workers, result) == (2, 3)
+    on_slurm.until_empty()
+
+
+@pytest.mark.usefixtures("on_slurm")
+def test_doctor_lets_one_job_compute() -> None:
+    (found,) = [c for c in run_checks(load_settings()) if c.name == "dask"]
+    assert found.status is CheckStatus.OK
+    assert "slurm: a worker started, computed and stopped in" in found.evidence
