@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from casa_env.errors import EnvironmentMismatchError
 from casa_env.travel import call, plugin
-from casa_env.worker_side import TOPIC, describe, differences, installed
+from casa_env.worker_side import TOPIC, describe, differences, here, installed
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -86,7 +86,11 @@ async def compare(client: Client, require: str) -> None:
         return
     ours = describe() | {"shipped": dict(shipped_to(client))}
     # Each is asked with builtins and source text only: another Python can read that.
-    scheduler = await client.run_on_scheduler(eval, *call("describe"))  # type: ignore[no-untyped-call]
+    where = await client.run_on_scheduler(eval, *call("here"))  # type: ignore[no-untyped-call]
+    ours_too = tuple(where) == here()  # then there is nothing to compare
+    scheduler = dict(ours)
+    if not ours_too:
+        scheduler = await client.run_on_scheduler(eval, *call("describe"))  # type: ignore[no-untyped-call]
     workers = await client.run(eval, *call("describe"), on_error="return")
     # What was shipped goes through a scheduler, which does not import it.
     scheduler["shipped"] = ours["shipped"]
@@ -103,7 +107,7 @@ async def compare(client: Client, require: str) -> None:
             problems[name] = found
     if problems:
         raise mismatch(problems, total=len(answers))
-    if "for_people" not in ours:
+    if "for_people" not in ours and not _is_local(client):
         ours["for_people"] = sorted(_for_people(ours["packages"]))
     await client.register_plugin(plugin("Guard", client=ours, require=require))
     client.subscribe_topic(TOPIC, _tell)  # type: ignore[no-untyped-call]
@@ -200,6 +204,13 @@ def refusal_text(message: Mapping[str, Any]) -> str:
     return f"{who}: {message['code']} cannot be imported: {message['reason']}"
 
 
+def _is_local(client: Client) -> bool:
+    """Tell whether the client's cluster starts all its workers with this Python."""
+    from distributed import LocalCluster
+
+    return isinstance(client.cluster, LocalCluster)
+
+
 def _for_people(packages: Mapping[str, str]) -> set[str]:
     """Return the packages that are here only because people look at them.
 
@@ -229,9 +240,12 @@ def _closure(names: Iterable[str], requires: Mapping[str, Iterable[str]]) -> set
 def _requirements(name: str) -> list[str]:
     """Return what a package requires, without its extras."""
     try:
-        lines = metadata.requires(name) or []
+        text = metadata.distribution(name).read_text("METADATA") or ""
     except metadata.PackageNotFoundError:
         return []
+    # Not `metadata.requires`, which parses the whole file, long descriptions and all.
+    head = text.partition("\n\n")[0].splitlines()
+    lines = [x.partition(":")[2].strip() for x in head if x.startswith("Requires-Dist")]
     plain = [line for line in lines if "extra ==" not in line]
     names = [re.match(r"[A-Za-z0-9._-]+", line) for line in plain]
     return [re.sub(r"[-_.]+", "-", found[0]).lower() for found in names if found]
