@@ -13,10 +13,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from casa_env.access import check_access
     from casa_env.clusters import dask_client, dask_cluster
+    from casa_env.comparison import compare_environments
     from casa_env.credentials import BearerToken, bearer_token
     from casa_env.delivery import read_report
     from casa_env.doctor import Check, Status, run_checks
-    from casa_env.errors import CasaEnvError
+    from casa_env.errors import CasaEnvError, EnvironmentMismatchError
     from casa_env.execution import Run, run_notebook
     from casa_env.identity import Environment, environment_id, environment_info
     from casa_env.inference import Predictor, predictor
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from casa_env.object_stores import s3_options
     from casa_env.reading import ReadReport
     from casa_env.settings import Settings, Source, load_settings
+    from casa_env.shipping import ship, ship_packages
     from casa_env.tracking import mlflow_run, resumed_run
     from casa_env.triton import triton_client
+    from casa_env.waiting import wait_for_workers
     from casa_env.xcache import xcache_fileset, xcache_url
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "CasaEnvError",
     "Check",
     "Environment",
+    "EnvironmentMismatchError",
     "ModelVersion",
     "Predictor",
     "ReadReport",
@@ -46,6 +50,7 @@ __all__ = [
     "Status",
     "bearer_token",
     "check_access",
+    "compare_environments",
     "dask_client",
     "dask_cluster",
     "environment_id",
@@ -59,7 +64,10 @@ __all__ = [
     "run_checks",
     "run_notebook",
     "s3_options",
+    "ship",
+    "ship_packages",
     "triton_client",
+    "wait_for_workers",
     "write_model_repository",
     "xcache_fileset",
     "xcache_url",
@@ -70,6 +78,7 @@ _MODULES = {
     "CasaEnvError": "errors",
     "Check": "doctor",
     "Environment": "identity",
+    "EnvironmentMismatchError": "errors",
     "ModelVersion": "model_repository",
     "Predictor": "inference",
     "ReadReport": "reading",
@@ -79,6 +88,7 @@ _MODULES = {
     "Status": "doctor",
     "bearer_token": "credentials",
     "check_access": "access",
+    "compare_environments": "comparison",
     "dask_client": "clusters",
     "dask_cluster": "clusters",
     "environment_id": "identity",
@@ -92,7 +102,10 @@ _MODULES = {
     "run_checks": "doctor",
     "run_notebook": "execution",
     "s3_options": "object_stores",
+    "ship": "shipping",
+    "ship_packages": "shipping",
     "triton_client": "triton",
+    "wait_for_workers": "waiting",
     "write_model_repository": "model_repository",
     "xcache_fileset": "xcache",
     "xcache_url": "xcache",

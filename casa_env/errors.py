@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "CellError",
     "ClusterError",
     "CredentialsError",
+    "EnvironmentMismatchError",
     "InferenceCertificateError",
     "InferenceError",
     "InferenceRefusedError",
@@ -25,6 +27,7 @@ __all__ = [
     "PathsError",
     "ServerLostError",
     "SettingsError",
+    "ShippingError",
     "TokenAudienceError",
     "TokenExpiredError",
     "TokenInvalidError",
@@ -35,6 +38,7 @@ __all__ = [
     "TrialKilledError",
     "UnknownModelError",
     "UnreachableError",
+    "WorkersError",
 ]
 
 
@@ -185,6 +189,39 @@ class TokenScopeError(CredentialsError):
 
 class TokenRefusedError(CredentialsError):
     """A server refused the bearer token."""
+
+
+class WorkersError(ClusterError):
+    """Workers did not come in time, or failed."""
+
+
+class ShippingError(ClusterError):
+    """Code or packages could not be brought to the workers."""
+
+
+class EnvironmentMismatchError(ClusterError):
+    """A scheduler or a worker has another environment than the client.
+
+    Parameters
+    ----------
+    what
+        What happened, in one sentence.
+    differences
+        For each scheduler or worker: package, the client's version, theirs.
+    looked_at, next_step
+        As for `CasaEnvError`.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        differences: Mapping[str, tuple[tuple[str, ...], ...]],
+        looked_at: str = "",
+        next_step: str = "",
+    ) -> None:
+        super().__init__(what, looked_at=looked_at, next_step=next_step)
+        self.differences = dict(differences)
 
 
 class NotebookError(CasaEnvError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from email.parser import HeaderParser
 from importlib import metadata
+
+from casa_env.worker_side import RECORD, installed
 
 __all__ = [
     "Environment",
@@ -37,10 +37,15 @@ class Environment:
     packages: tuple[tuple[str, str], ...]
     """Name and version of each distribution, sorted; names as PEP 503 writes them."""
 
+    shipped: tuple[tuple[str, str], ...] = ()
+    """Name and digest of the code that `casa_env.ship` brought here, or sent."""
+
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits that are equal where the contents are."""
-        content = [self.python, self.platform, self.packages]
+        content: list[object] = [self.python, self.platform, self.packages]
+        if self.shipped:
+            content.append(self.shipped)
         text = json.dumps(content, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -61,21 +66,13 @@ def environment_here(paths: Iterable[str] | None = None) -> Environment:
     Environment
         Of a distribution that is found twice, the one that ``import`` finds.
     """
-    folders = list(sys.path if paths is None else paths)
-    found: dict[str, str] = {}
-    for distribution in metadata.distributions(path=folders):
-        # Not `distribution.metadata`: where it is missing, as in a folder that a failed
-        # removal left behind, the standard library and its backport do not agree.
-        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
-        about = HeaderParser().parsestr(text or "")
-        name, version = about["Name"], about["Version"]
-        if name and version:
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
+    found = installed(paths)
     return Environment(
         python=f"{platform.python_version()} {platform.python_implementation()}",
         platform=f"{platform.system()} {platform.machine()}",
         casa_env=found.get("casa-env", "not installed"),
         packages=tuple(sorted(found.items())),
+        shipped=tuple(sorted(getattr(sys, RECORD, {}).items())),
     )
 
 

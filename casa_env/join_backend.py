@@ -8,9 +8,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
+from casa_env.comparison import shipped_to
 from casa_env.errors import ClusterError, UnreachableError
 from casa_env.network import tcp_problem
+from casa_env.ownership import leave_as_found
 from casa_env.settings import Settings
+from casa_env.tls import site_security
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -75,7 +78,7 @@ def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - nati
         step = "Set dask_address to tls://host:port or tcp://host:port."
         raise ClusterError(what, looked_at=_where(settings), next_step=step)
     if address["scheme"] in ("tls", "wss") and "security" not in options:
-        options["security"] = _security(settings)
+        options["security"] = site_security(settings)
     timeout = float(options.setdefault("timeout", settings.timeout_s))
     try:
         if not options.get("asynchronous"):
@@ -92,7 +95,12 @@ def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - nati
             "dask_client(backend='local') computes on this machine.",
         ) from err
     logger.info("joined the scheduler at %s", settings.dask_address)
-    return joined
+
+    def plugins() -> list[str]:
+        codes = [f"casa-env-code-{name}" for name in shipped_to(joined)]
+        return ["casa-env-guard", "casa-env-voice", *codes]
+
+    return leave_as_found(joined, plugins)
 
 
 def _shake_hands(address: str, security: Any, timeout: float) -> None:  # noqa: ANN401
@@ -131,39 +139,3 @@ def _root_cause(err: BaseException) -> str:
         said = str(cause) or said
         cause = cause.__cause__
     return f"it accepts connections, but {said or 'does not answer'}"
-
-
-def _security(settings: Settings) -> Any:  # noqa: ANN401 - untyped in distributed
-    """Return the certificates of the settings; the rest is Dask's configuration."""
-    from distributed import Security
-
-    given = {}
-    for setting, option in (
-        ("dask_tls_ca_file", "tls_ca_file"),
-        ("dask_tls_cert", "tls_client_cert"),
-        ("dask_tls_key", "tls_client_key"),
-    ):
-        file = getattr(settings, setting)
-        if file is not None:
-            if not file.is_file():
-                what = f"There is no such file for {setting}."
-                where = f"{file}, from {settings.origin(setting)}"
-                step = "Correct the setting, or ask for the file."
-                raise ClusterError(what, looked_at=where, next_step=step)
-            given[option] = str(file)
-    security: Any = Security(require_encryption=True, **given)  # type: ignore[no-untyped-call]
-    missing = [
-        setting
-        for setting, value in (
-            ("dask_tls_ca_file", security.tls_ca_file),
-            ("dask_tls_cert", security.tls_client_cert),
-        )
-        if not value
-    ]
-    if missing:
-        # Without these, distributed fails with a TypeError before it connects.
-        what = f"A tls:// scheduler needs {' and '.join(missing)}."
-        where = "the settings, and distributed.comm.tls of Dask's configuration"
-        step = f"Set {' and '.join(missing)} in a configuration file."
-        raise ClusterError(what, looked_at=where, next_step=step)
-    return security

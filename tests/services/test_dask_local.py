@@ -219,17 +219,6 @@ def run(script: Path, *, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    "backend", ["gateway", "slurm", "htcondor", "pbs", "lsf", "sge"]
-)
-def test_a_back_end_of_the_next_release_says_so_and_what_works(backend: str) -> None:
-    with pytest.raises(ClusterError, match="comes in the next release") as caught:
-        dask_cluster(backend=backend)
-    assert caught.value.next_step.endswith("local or join.")
-    with pytest.raises(ClusterError, match=repr(backend)):
-        dask_client(backend=backend)
-
-
 def test_a_back_end_that_does_not_exist_is_a_settings_error() -> None:
     with pytest.raises(SettingsError, match="the nearest is 'slurm'"):
         dask_cluster(backend="slrum")

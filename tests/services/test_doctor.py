@@ -117,10 +117,15 @@ def test_a_scheduler_with_a_worker_has_computed_something(tmp_path: Path) -> Non
     assert "has 1 worker(s); one computed" in found.evidence
 
 
-def test_a_back_end_of_the_next_release_has_failed_with_what_works() -> None:
+def test_a_batch_system_that_is_not_here_has_failed_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
     found = check("dask", load_settings(dask_backend="slurm"))
     assert found.status is Status.FAILED
-    assert "local or join" in found.next_step
+    assert "no sbatch here" in found.evidence
+    assert "dask_backend" in found.evidence
+    assert "CASA_ENV_DASK_BACKEND=local" in found.next_step
 
 
 def test_a_home_that_cannot_be_written_is_a_warning(

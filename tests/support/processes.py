@@ -60,6 +60,45 @@ def wait_for(
 
 
 @contextlib.contextmanager
+def dask_worker(
+    folder: Path,
+    address: str,
+    *,
+    name: str,
+    python: str = sys.executable,
+    environ: Mapping[str, str] | None = None,
+    until: str = "Registered to:",
+    options: Sequence[str] = ("--no-nanny",),
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Run one more worker of a scheduler; give its process and its log.
+
+    Parameters
+    ----------
+    folder
+        Where its log and its files go.
+    address
+        The scheduler's.
+    name
+        What it is called.
+    python
+        The Python that it runs in.
+    environ
+        More variables for it.
+    until
+        What it has written once it is up.
+    options
+        More options of ``dask worker``.
+    """
+    log = folder / f"{name}.log"
+    command = [python, "-m", "dask", "worker", address, "--name", name]
+    command += ["--nthreads", "1", "--no-dashboard", *options]
+    command += ["--local-directory", str(folder / f"{name}-files")]
+    with running(command, log=log, environ=environ) as process:
+        wait_for(process, until, log=log)
+        yield process, log
+
+
+@contextlib.contextmanager
 def dask_scheduler(
     folder: Path, *, workers: int = 1, tls: Sequence[str] = ()
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:

@@ -1,27 +1,32 @@
-"""Programs that tests start: where one is missing, CI fails and a user's test skips."""
+"""Programs that tests start: without one a test skips, and in CI it fails."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
 
 def required(program: str, *, package: str) -> str:
-    """Return the path of a program.
-
-    Parameters
-    ----------
-    program
-        Its name on PATH.
-    package
-        What it comes in, for the message.
-    """
+    """Return the path of a program that a package brings; without it, see `absent`."""
     found = shutil.which(program)
     if found is None:
-        message = f"the program {program} is missing: install {package}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        absent(f"the program {program} is missing: install {package}")
     return found
+
+
+def needed(*programs: str, packages: str) -> None:
+    """Skip, or fail in CI, unless all programs are on PATH or where Debian has them."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+    missing = [name for name in programs if shutil.which(name, path=path) is None]
+    if missing:
+        absent(f"no {', '.join(missing)}: apt install {packages}")
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip on a user's machine, fail in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

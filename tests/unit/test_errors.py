@@ -6,7 +6,12 @@ import pickle
 import pytest
 
 from casa_env import errors
-from casa_env.errors import CasaEnvError, CellError, PathsError
+from casa_env.errors import (
+    CasaEnvError,
+    CellError,
+    EnvironmentMismatchError,
+    PathsError,
+)
 
 FIELDS = {"looked_at": "a.toml, line 3", "next_step": "Correct it."}
 
@@ -14,6 +19,9 @@ FIELDS = {"looked_at": "a.toml, line 3", "next_step": "Correct it."}
 def example(kind: type[CasaEnvError]) -> CasaEnvError:
     if kind is CellError:
         return CellError("Why.", source="1/0", traceback="\x1b[31mx", **FIELDS)
+    if kind is EnvironmentMismatchError:
+        rows = (("awkward", "2.9.0", "2.8.1"),)
+        return EnvironmentMismatchError("Why.", differences={"worker": rows}, **FIELDS)
     return kind("Why.", **FIELDS)
 
 

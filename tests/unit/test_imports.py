@@ -12,15 +12,20 @@ import casa_env
 #: The layers of the package, the lowest first. A module imports from layers below its
 #: own, and never beside it, except for what DEPENDS_BESIDE names.
 LAYERS = (
-    {"errors", "sites", "values", "network", "breakers", "reading", "sealing"},
-    {"config_file", "paths", "bearer_tokens", "declaring"},
-    {"data_options"},
-    {"options", "parameters"},
+    {"errors", "sites", "values", "network", "queues", "reaper", "ownership"}
+    | {"breakers", "reading", "sealing"}
+    | {"scheduler_side", "worker_side", "worker_voice"},
+    {"config_file", "paths", "bearer_tokens", "declaring", "travel"},
+    {"place_options", "data_options", "parameters"},
+    {"cluster_options"},
+    {"options", "wheels"},
     {"settings", "kernels", "config_template"},
     {"identity", "credentials", "execution", "display"},
-    {"received", "object_stores", "token_rules", "x509", "xcache"},
-    {"filesystems"},
-    {"local_backend", "join_backend"},
+    {"received", "object_stores", "token_rules", "x509", "xcache"}
+    | {"session_folders", "comparison"},
+    {"filesystems", "tls", "batch_jobs"},
+    {"waiting", "shipping"},
+    {"local_backend", "join_backend", "gateway_backend", "batch_backend"},
     {"access", "delivery", "servicex"},
     {"provenance", "mlflow_tokens", "triton", "shared_region"},
     {"tracking_store", "model_repository", "triton_errors"},

@@ -1,0 +1,107 @@
+"""TLS: what a server itself refuses, shown with raw sockets."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from casa_env import load_settings
+from casa_env.session_folders import new_session
+from casa_env.tls import cluster_security, load_security, publish
+from support.certificates import Authority, Certificate
+from support.processes import dask_scheduler
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), "site")
+
+
+@pytest.fixture(scope="module")
+def port(
+    authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
+    """Return the port of a scheduler that has the site's certificates."""
+    server = authority.issue("server")
+    tls = ["--tls-ca-file", str(authority.file)]
+    tls += ["--tls-cert", str(server.cert), "--tls-key", str(server.key)]
+    folder = tmp_path_factory.mktemp("tls")
+    with dask_scheduler(folder, workers=0, tls=tls) as (address, _):
+        yield int(address.rpartition(":")[2])
+
+
+def greeting(port: int, ca: Path, certificate: Certificate | None) -> bytes:
+    """Return the first bytes that the server sends once the handshake is done.
+
+    With TLS 1.3 a client believes that the handshake went well before the server has
+    looked at its certificate: the refusal comes at the first read.
+    """
+    context = ssl.create_default_context(cafile=str(ca))
+    context.check_hostname = False
+    if certificate:
+        context.load_cert_chain(certificate.cert, certificate.key)
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as connection,
+        context.wrap_socket(connection) as encrypted,
+    ):
+        encrypted.settimeout(10)
+        return encrypted.recv(64)
+
+
+def test_a_certificate_of_the_sites_authority_is_greeted(
+    port: int, authority: Authority
+) -> None:
+    assert greeting(port, authority.file, authority.issue("client"))
+
+
+def test_a_client_without_a_certificate_is_refused_by_the_server_itself(
+    port: int, authority: Authority
+) -> None:
+    with pytest.raises((ssl.SSLError, ConnectionResetError), match=r"(?i)certificate"):
+        greeting(port, authority.file, None)
+
+
+def test_a_certificate_of_another_authority_is_refused_by_the_server_itself(
+    port: int, authority: Authority, tmp_path: Path
+) -> None:
+    stranger = Authority(tmp_path, "stranger").issue("client")
+    with pytest.raises((ssl.SSLError, ConnectionResetError), match=r"(?i)unknown.ca"):
+        greeting(port, authority.file, stranger)
+
+
+def test_two_sessions_do_not_trust_each_other() -> None:
+    settings = load_settings()
+    one, other = (cluster_security(settings, new_session(settings)) for _ in range(2))
+    assert Path(one.tls_ca_file).read_text() != Path(other.tls_ca_file).read_text()
+    assert one.require_encryption
+
+
+def test_certificates_are_found_by_the_schedulers_address_and_by_nothing_else() -> None:
+    settings = load_settings()
+    session = new_session(settings)
+    made = cluster_security(settings, session)
+    publish("tls://10.0.0.1:4711", session)
+    found = load_security({"address": "tls://10.0.0.1:4711"})
+    assert found.tls_client_key == made.tls_client_key
+    assert load_security({"address": "tls://10.0.0.1:4712"}) is None
+    assert load_security({"address": "tcp://10.0.0.1:4711"}) is None
+
+
+def test_the_sites_certificates_are_used_where_its_file_names_them(
+    authority: Authority,
+) -> None:
+    files = authority.issue("worker")
+    settings = load_settings(
+        dask_tls_ca_file=authority.file,
+        dask_tls_cert=files.cert,
+        dask_tls_key=files.key,
+    )
+    security = cluster_security(settings, new_session(settings))
+    for role in ("client", "scheduler", "worker"):
+        config = security.get_tls_config_for_role(role)
+        assert config["ca_file"] == str(authority.file)
+        assert (config["cert"], config["key"]) == (str(files.cert), str(files.key))

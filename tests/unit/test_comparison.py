@@ -1,0 +1,104 @@
+"""What counts as a difference between two environments."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casa_env.comparison import FOR_PEOPLE, _for_people, table
+from casa_env.worker_side import describe, differences, folder_digest
+
+
+def environment(**packages: str) -> dict[str, Any]:
+    """Return an environment with these packages."""
+    return {
+        "python": "3.11.7 CPython",
+        "platform": "Linux x86_64",
+        "packages": packages,
+        "shipped": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("python", "require", "refused"),
+    [
+        ("3.11.7 CPython", "identical", False),
+        ("3.11.9 CPython", "compatible", False),
+        ("3.11.9 CPython", "identical", True),
+        ("3.12.7 CPython", "compatible", True),
+        ("3.11.7 PyPy", "compatible", True),
+        ("3.12.7 CPython", "off", False),
+    ],
+)
+def test_another_python_counts_by_its_minor_version(
+    python: str, require: str, *, refused: bool
+) -> None:
+    other = environment() | {"python": python}
+    assert bool(differences(environment(), other, require)) == refused
+
+
+@pytest.mark.parametrize(
+    ("theirs", "require", "found"),
+    [
+        ({"awkward": "2.8"}, "compatible", [("awkward", "2.9", "2.8")]),
+        ({}, "compatible", [("awkward", "2.9", "missing")]),
+        ({"awkward": "2.9", "more": "1"}, "compatible", []),
+        (
+            {"awkward": "2.9", "more": "1"},
+            "identical",
+            [("more", "missing", "1")],
+        ),
+        ({"awkward": "2.8"}, "off", []),
+    ],
+)
+def test_versions_count_and_what_is_missing_there_but_not_what_is_more(
+    theirs: dict[str, str], require: str, found: list[tuple[str, str, str]]
+) -> None:
+    ours = environment(awkward="2.9")
+    assert differences(ours, environment(**theirs), require) == found
+
+
+def test_what_only_people_look_at_may_be_missing_but_not_differ() -> None:
+    ours = environment(jupyterlab="4.5") | {"for_people": ["jupyterlab"]}
+    assert differences(ours, environment(), "compatible") == []
+    other = environment(jupyterlab="4.4")
+    assert differences(ours, other, "compatible") == [("jupyterlab", "4.5", "4.4")]
+    assert differences(ours, environment(), "identical")
+
+
+def test_the_list_of_what_people_look_at_is_that_of_the_lock(repository: Path) -> None:
+    text = (repository / "environment" / "lab.in").read_text()
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    names = {re.split(r"[=<>\[]", x)[0] for x in lines if x and not x.startswith("-r")}
+    assert set(FOR_PEOPLE) == names
+
+
+def test_what_the_analysis_needs_is_never_excused() -> None:
+    people = _for_people(describe()["packages"])
+    assert {"jupyterlab", "dask-labextension"} <= people
+    assert people.isdisjoint({"awkward", "numpy", "coffea", "dask", "distributed"})
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("12")))
+def test_an_environment_never_differs_from_itself(packages: dict[str, str]) -> None:
+    ours = environment(**packages)
+    assert differences(ours, environment(**packages), "identical") == []
+    assert table([("a", "1", "2")]).splitlines()[1].split() == ["a", "1", "2"]
+
+
+def test_a_folders_digest_follows_names_and_contents_and_no_compiled_files(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "package"
+    (folder / "__pycache__").mkdir(parents=True)
+    (folder / "a.py").write_text("x = 1")
+    first = folder_digest(folder)
+    (folder / "__pycache__" / "a.pyc").write_text("compiled")
+    assert folder_digest(folder) == first
+    (folder / "a.py").rename(folder / "b.py")
+    assert folder_digest(folder) != first
