@@ -8,6 +8,7 @@ __all__ = [
     "CasaEnvError",
     "CellError",
     "ClusterError",
+    "HubTokenError",
     "KernelError",
     "MissingPackageError",
     "NotebookError",
@@ -90,6 +91,10 @@ class ClusterError(CasaEnvError):
 
 class UnreachableError(ClusterError):
     """A scheduler did not answer in time, or refused us."""
+
+
+class HubTokenError(CasaEnvError):
+    """The hub did not give the token of its user's login."""
 
 
 class NotebookError(CasaEnvError):

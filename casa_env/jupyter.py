@@ -207,24 +207,40 @@ def _path_list(*parts: str | None) -> str:
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    """Give Jupyter an extension that closes the Dask panel's clusters at the end.
+    """Give Jupyter an extension: it keeps the token, and closes the panel's clusters.
 
     Notes
     -----
     dask-labextension 7.0.0 leaves its clusters to `distributed`, whose exit handler
     waits ten seconds for an event loop that has already stopped, and then drops the
-    workers. This may go when dask-labextension closes them in time itself.
+    workers. Closing them may go when dask-labextension does it in time itself.
     """
+    import asyncio
+
     from jupyter_server.extension.application import ExtensionApp
 
-    class PanelClusters(ExtensionApp):
+    class Casa(ExtensionApp):
         name = "casa_env"
+        keeper: asyncio.Task[None] | None = None
+
+        def initialize_handlers(self) -> None:
+            from casa_env.hub_token import keep_token
+            from casa_env.settings import load_settings
+
+            async def start() -> None:
+                work = keep_token(load_settings(), os.environ)
+                self.keeper = asyncio.create_task(work)
+
+            if self.serverapp is not None:
+                self.serverapp.io_loop.add_callback(start)
 
         async def stop_extension(self) -> None:
             from dask_labextension.manager import (  # type: ignore[import-untyped]
                 manager,
             )
 
+            if self.keeper is not None:
+                self.keeper.cancel()
             await manager.close()
 
-    return [{"module": __name__, "app": PanelClusters}]
+    return [{"module": __name__, "app": Casa}]

@@ -16,7 +16,7 @@ LAYERS = (
     {"config_file", "paths"},
     {"options", "parameters"},
     {"settings", "kernels", "config_template"},
-    {"identity", "credentials", "execution", "display"},
+    {"identity", "credentials", "execution", "display", "hub_token"},
     {"local_backend", "join_backend"},
     {"clusters", "data", "tracking", "inference"},
     {"checks"},
