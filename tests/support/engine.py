@@ -115,7 +115,7 @@ def base(engine: Engine, folder: Path) -> str:
             [
                 *("mmdebstrap", "--quiet", "--variant=minbase"),
                 *("--include=ca-certificates", *left_out),
-                *(SUITE, str(tree), f"deb {_mirror()} {SUITE} main"),
+                *(SUITE, str(tree), f"deb {mirror()} {SUITE} main"),
             ],
             check=True,
             timeout=300,
@@ -240,7 +240,7 @@ def _cgroups() -> list[Path]:
     ]
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Return the mirror that apt uses here."""
     sources = [Path("/etc/apt/sources.list")]
     sources += sorted(Path("/etc/apt/sources.list.d").glob("*"))
