@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 
@@ -13,36 +14,43 @@ from support.images import Images
 
 SITE = "/opt/casa/lib/python3.13/site-packages"
 
+METADATA = "Name: awkward\nVersion: 9.9.9\n"
+
+
+def written(path: str, text: str) -> str:
+    """Return a step of a Dockerfile that writes a file."""
+    coded = base64.b64encode(text.encode()).decode()
+    return f"RUN echo {coded} | base64 --decode > {path}"
+
+
+#: A wrapper that decides what only the hub may decide.
+LOOPBACK = """#!/bin/sh
+exec /opt/casa/bin/real-singleuser --ServerApp.ip=127.0.0.1 "$@"
+"""
+
 #: By check: what breaks it, as steps of a Dockerfile, run as root.
 BROKEN = {
-    "entrypoint": [
-        # It forgets exec "$@".
-        "RUN printf '#!/bin/sh\\nexec sleep 600\\n' > /start && chmod +x /start",
-        'ENTRYPOINT ["/start"]',
-    ],
-    "ports": [
-        "RUN cd /opt/casa/bin && mv jupyterhub-singleuser real && printf "
-        "'#!/bin/sh\\nexec /opt/casa/bin/real --ServerApp.ip=127.0.0.1 \"$@\"\\n' "
-        "> jupyterhub-singleuser && chmod +x jupyterhub-singleuser",
-    ],
-    "hub": [
-        f"RUN echo '__version__ = \"4.1.6\"' >> {SITE}/jupyterhub/_version.py",
-    ],
-    "dashboards": ["RUN rm /etc/dask/casa.yaml"],
-    "uid": ["RUN chmod 0700 /home/jovyan && chown 1000:100 /home/jovyan"],
-    "pins": [
-        f"RUN cd {SITE} && mv awkward-*.dist-info awkward-9.9.9.dist-info && "
-        "printf 'Name: awkward\\nVersion: 9.9.9\\n' > awkward-9.9.9.dist-info/METADATA"
-    ],
-    "certificates": ["RUN rm -r /etc/ssl/certs"],
-    "token": [
-        "RUN echo a.b.c > /token && chmod 0644 /token",
-        "ENV BEARER_TOKEN_FILE=/token",
-    ],
-    "dask-keys": [
-        "RUN printf 'distributed:\\n  worker:\\n    memory:\\n      spil: 0.7\\n' "
-        "> /etc/dask/site.yaml",
-    ],
+    # It forgets exec "$@".
+    "entrypoint": f"""{written("/start", "#!/bin/sh" + chr(10) + "sleep 600")}
+RUN chmod 0755 /start
+ENTRYPOINT ["/start"]""",
+    "ports": f"""WORKDIR /opt/casa/bin
+RUN mv jupyterhub-singleuser real-singleuser
+{written("/opt/casa/bin/jupyterhub-singleuser", LOOPBACK)}
+RUN chmod 0755 jupyterhub-singleuser""",
+    "hub": f"""WORKDIR {SITE}/jupyterhub
+RUN echo '__version__ = "4.1.6"' >> _version.py""",
+    "dashboards": "RUN rm /etc/dask/casa.yaml",
+    "uid": "RUN chmod 0700 /home/jovyan && chown 1000:100 /home/jovyan",
+    "pins": f"""WORKDIR {SITE}
+RUN mv awkward-*.dist-info awkward-9.9.9.dist-info
+{written(f"{SITE}/awkward-9.9.9.dist-info/METADATA", METADATA)}""",
+    "certificates": "RUN rm -r /etc/ssl/certs",
+    "token": """RUN echo a token > /token && chmod 0644 /token
+ENV BEARER_TOKEN_FILE=/token""",
+    "dask-keys": written(
+        "/etc/dask/site.yaml", "distributed: {worker: {memory: {spil: 0.7}}}"
+    ),
 }
 
 #: Every variable and file that a facility gives, so that nothing is off.
@@ -105,7 +113,7 @@ def test_the_worker_keeps_those_that_concern_it(
 def test_a_broken_promise_is_caught(
     images: Images, given: list[str], promise: str
 ) -> None:
-    steps = [f"FROM {images.lab}", "USER 0", *BROKEN[promise], "USER 1000"]
+    steps = [f"FROM {images.lab}", "USER 0", BROKEN[promise], "USER 1000"]
     image = images.derived(f"casa-broken-{promise}", "\n".join(steps) + "\n")
     options = [o for o in given if promise != "token" or "BEARER_TOKEN" not in o]
     entrypoint = images.inspect(image)["Config"]["Entrypoint"]

@@ -88,7 +88,9 @@ def engine() -> Iterator[Engine]:
     client = _client()
     if client and _answers(client, dict(os.environ)):
         environ = os.environ | {"DOCKER_BUILDKIT": "1"}
-        yield Engine(client, environ, network="bridge")
+        # ... for an engine that was started without its usual network
+        network = os.environ.get("DOCKER_TEST_NETWORK", "bridge")
+        yield Engine(client, environ, network=network)
         return
     if os.geteuid() != 0:
         msg = "no engine answers, and only root can start one"
