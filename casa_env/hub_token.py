@@ -65,7 +65,10 @@ def hub_token(environ: Mapping[str, str], *, timeout: float) -> str:
             login = json.load(answer).get("auth_state") or {}
             found = login.get("access_token")
     except (OSError, ValueError, AttributeError) as err:
-        code = f" {err.code}" if isinstance(err, urllib.error.HTTPError) else ""
+        code = ""
+        if isinstance(err, urllib.error.HTTPError):
+            err.close()  # it is the answer, too, with its connection
+            code = f" {err.code}"
         what = f"The hub gave no token: {type(err).__name__}{code}."
         step = "Ask whether the hub is up, and lets servers read their user's login."
         raise HubTokenError(what, looked_at=where, next_step=step) from err

@@ -116,7 +116,7 @@ def test_jupyterlab_starts(images: Images, options: tuple[str, ...]) -> None:
 def test_the_analysis_comes_compiled(images: Images, way: str) -> None:
     hits, misses = images.run(images.lab, ["python", "-c", LOADED], *WAYS[way]).split()
     assert int(misses) == 0
-    assert int(hits) > 5
+    assert int(hits) > 0
 
 
 def test_the_analysis_runs_in_a_gigabyte(images: Images, figures: Figures) -> None:

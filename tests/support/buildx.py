@@ -50,6 +50,6 @@ def buildx_plugin(engine: Engine, folder: Path) -> Path:
     (package,) = lists.glob("docker-buildx_*.deb")
     tree = lists / "tree"
     subprocess.run(["dpkg-deb", "--extract", package, tree], check=True)
-    (program,) = tree.rglob("docker-buildx")
+    (program,) = tree.glob("usr/*/docker/cli-plugins/docker-buildx")
     shutil.copy(program, plugin)
     return plugin.parent

@@ -111,7 +111,7 @@ class Images:
         """Build an image on top of another, without a context; return its name."""
         image = f"{name}:{self.tag}"
         subprocess.run(
-            [self.engine.docker, "build", "--quiet", "--tag", image, "-"],
+            [self.engine.docker, "build", "--network=none", "--tag", image, "-"],
             input=dockerfile,
             env=self.engine.environ,
             capture_output=True,
