@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from support.engine import Engine, NoEngineError, base, engine
+from support.base_image import base
+from support.engine import Engine, NoEngineError, engine
 from support.figures import Figures
 from support.images import Images
 
@@ -46,8 +48,13 @@ def docker(repository: Path) -> Iterator[Engine]:
         with engine() as found:
             yield found
     except NoEngineError as err:
-        note.write_text(f"{err}\n")
-        pytest.exit(f"THE IMAGE IS NOT TESTED: {err}", returncode=0)
+        give_up(repository, err)
+
+
+def give_up(repository: Path, err: NoEngineError) -> NoReturn:
+    """End the session, loudly but well."""
+    (artefacts(repository) / "image-not-tested.txt").write_text(f"{err}\n")
+    pytest.exit(f"THE IMAGE IS NOT TESTED: {err}", returncode=0)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +68,10 @@ def images(
     if built := os.environ.get("CASA_IMAGE_TAG"):
         return Images(docker, tag=built, options=())
     began = time.monotonic()
-    standing_on = base(docker, tmp_path_factory.mktemp("base"))
+    try:
+        standing_on = base(docker, tmp_path_factory.mktemp("base"))
+    except NoEngineError as err:
+        give_up(repository, err)
     FIGURES.add("base image", time.monotonic() - began, "s", note=standing_on)
     options = (f"--build-arg=BASE={standing_on}", "--network=host")
     tag = f"test-{os.getpid()}"

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from support.engine import Engine, mirror
+from support.base_image import mirror
+from support.engine import Engine
 
 #: The release that has the plugin.
 SUITE = "trixie"

@@ -22,19 +22,6 @@ from pathlib import Path
 #: How long an engine may take to start or to stop on a loaded machine, in seconds.
 PATIENCE_S = 90.0
 
-#: How long is tried to get Debian's image from a registry, in seconds.
-PULL_S = 60.0
-
-#: What the image is built on, as `Dockerfile` says, and the release it is.
-BASE = "debian:trixie-slim"
-SUITE = "trixie"
-
-#: What stands in for it where no registry can be reached.
-STAND_IN = "casa-test/debian:trixie"
-
-#: What documentation and translations a base image does without, as Debian's slim ones.
-LEFT_OUT = ("doc", "man", "locale", "info")
-
 
 class NoEngineError(Exception):
     """No engine runs here, and none could be started; says why."""
@@ -105,28 +92,6 @@ def engine() -> Iterator[Engine]:
         yield stack.enter_context(_own_engine(folder))
 
 
-def base(engine: Engine, folder: Path) -> str:
-    """Return an image to build on: Debian's own, or one made here from its packages."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        if engine.attempt("pull", "--quiet", BASE, timeout=PULL_S).returncode == 0:
-            return BASE
-    if engine.attempt("image", "inspect", STAND_IN).returncode != 0:
-        tree = folder / "base.tar"
-        left_out = (f"--dpkgopt=path-exclude=/usr/share/{x}/*" for x in LEFT_OUT)
-        subprocess.run(
-            [
-                *("mmdebstrap", "--quiet", "--variant=minbase"),
-                *("--include=ca-certificates", *left_out),
-                *(SUITE, str(tree), f"deb {mirror()} {SUITE} main"),
-            ],
-            check=True,
-            timeout=300,
-        )
-        engine.command("import", "--change", 'CMD ["bash"]', str(tree), STAND_IN)
-        tree.unlink()
-    return STAND_IN
-
-
 def _client() -> str | None:
     """Return a client that can build with BuildKit, Docker's only builder today."""
     for name in ("docker", "/usr/bin/docker"):
@@ -167,6 +132,7 @@ def _own_engine(folder: Path) -> Iterator[Engine]:
         "pidfile": str(folder / "docker.pid"),
         "hosts": [socket],
         "bridge": "none",
+        "storage-driver": "overlay2",  # without it every layer would be a whole copy
         "iptables": False,
         "ip-forward": False,
         "ip-masq": False,
@@ -240,18 +206,3 @@ def _cgroups() -> list[Path]:
         *Path("/sys/fs/cgroup").glob("docker"),
         *Path("/sys/fs/cgroup").glob("*/docker"),
     ]
-
-
-def mirror() -> str:
-    """Return the mirror that apt uses here."""
-    sources = [Path("/etc/apt/sources.list")]
-    sources += sorted(Path("/etc/apt/sources.list.d").glob("*"))
-    for source in sources:
-        if not source.is_file():
-            continue
-        for line in source.read_text(errors="replace").splitlines():
-            for word in line.split("#")[0].split():
-                if word.startswith(("http://", "https://")) and "security" not in word:
-                    return word
-    msg = "apt names no mirror to make a base image from"
-    raise NoEngineError(msg)
