@@ -1,4 +1,4 @@
-"""What the image is built on: Debian's own image, or a stand-in made of its packages."""
+"""What the image is built on: Debian's own image, or one made of its packages."""
 
 from __future__ import annotations
 
