@@ -151,21 +151,20 @@ def _checks_of(
     environ: Mapping[str, str],
 ) -> list[Check]:
     """Check a server that has been started; where it does not answer, only say so."""
+    began = time.monotonic()
+    problem = server.waited(timeout=timeout)
     started = server_contract.entrypoint(
-        server, words=entrypoint, timeout=timeout, orphans=True
+        problem, words=entrypoint, took=time.monotonic() - began
     )
     checks = [started]
     if "ports" in names:
         checks.append(server_contract.ports(server, timeout=patience))
-    if started.status is Status.OK:
-        if "hub" in names:
-            found = server_contract.hub(server, version=hub_version, timeout=patience)
-            checks.append(found)
-        if "dashboards" in names:
-            found = server_contract.dashboards(
-                server, environ=environ, timeout=patience
-            )
-            checks.append(found)
-    if started.status is Status.FAILED:  # then that is what there is to say
+    if problem:  # then that is what there is to say
         return [started, *(check for check in checks[1:] if check.name in names)]
+    if "hub" in names:
+        found = server_contract.hub(server, version=hub_version, timeout=patience)
+        checks.append(found)
+    if "dashboards" in names:
+        found = server_contract.dashboards(server, environ=environ, timeout=patience)
+        checks.append(found)
     return [check for check in checks if check.name in names]

@@ -31,25 +31,24 @@ with dask_cluster(backend="local", processes=False, workers=1, threads=1) as clu
 """
 
 
-def entrypoint(
-    server: SingleUser, *, words: Sequence[str], timeout: float, orphans: bool
-) -> Check:
+def entrypoint(problem: str, *, words: Sequence[str], took: float) -> Check:
     """Check that what the hub starts, through the image's entrypoint, answers.
 
     Parameters
     ----------
-    server
-        The server, started through the entrypoint.
+    problem
+        Why the server does not answer; empty where it does.
     words
         The entrypoint, for the evidence.
-    timeout
-        How long the server may take, in seconds.
-    orphans
-        Whether process 1 is the image's, so that it must reap orphans.
+    took
+        How long it took until the server answered, in seconds.
+
+    Notes
+    -----
+    Process 1 of a container has to reap orphans (``wait(2)``), which shells and Python
+    do not: what notebooks leave behind would fill the table of processes.
     """
-    began = time.monotonic()
     through = f"`{' '.join(words)}`" if words else "no entrypoint"
-    problem = server.waited(timeout=timeout)
     if problem:
         return Check(
             name="entrypoint",
@@ -57,16 +56,14 @@ def entrypoint(
             evidence=f"through {through} no server answers: {problem}",
             next_step='Let the entrypoint end in exec "$@", and install jupyterhub.',
         )
-    took = time.monotonic() - began
-    if orphans and not _orphan_is_reaped():
+    evidence = f"through {through} the server answers after {took:.1f} s"
+    if not _orphan_is_reaped():
         return Check(
             name="entrypoint",
             status=Status.FAILED,
-            evidence=f"through {through} the server answers after {took:.1f} s, but "
-            "process 1 does not reap orphans",
+            evidence=f"{evidence}, but process 1 does not reap orphans",
             next_step="Start through tini, as in ENTRYPOINT [tini, -g, --].",
         )
-    evidence = f"through {through} the server answers after {took:.1f} s"
     return Check(name="entrypoint", status=Status.OK, evidence=evidence)
 
 

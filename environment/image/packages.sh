@@ -3,8 +3,8 @@
 # Where a network has a certificate authority of its own, the secret `ca` is its file.
 set -eu
 export UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON=/opt/casa/bin/python
-uv=/mnt/tools/bin/uv
-[ ! -s /mnt/ca.pem ] || export SSL_CERT_FILE=/mnt/ca.pem
+uv=/opt/tools/bin/uv
+[ ! -s /run/ca.pem ] || export SSL_CERT_FILE=/run/ca.pem
 
 case $1 in
 *.whl)
@@ -23,8 +23,8 @@ packages=$($UV_PYTHON -c 'import sysconfig; print(sysconfig.get_path("purelib"))
 find "$packages" -type d -name tests -prune -exec rm -r {} +
 find "$packages" /opt/casa/share -type f \
     \( -name '*.c' -o -name '*.cpp' -o -name '*.pyx' -o -name '*.js.map' -o -name '*.css.map' \) -delete
-/mnt/image/apt.sh binutils
-find "$packages" -type f -name '*.so*' -size +64k -print0 | xargs -0 -P 0 -n 64 /mnt/image/strip.sh
+/build/apt.sh binutils
+find "$packages" -type f -name '*.so*' -size +64k -print0 | xargs -0 -P 0 -n 64 /build/strip.sh
 apt-get purge -qq --auto-remove binutils >/dev/null
 hardlink --quiet --content --minimum-size 16k "$packages" /opt/casa/share
 rm -rf /var/log/* /var/cache/debconf/*-old

@@ -118,7 +118,10 @@ def test_a_broken_promise_is_caught(
     options = [o for o in given if promise != "token" or "BEARER_TOKEN" not in o]
     entrypoint = images.inspect(image)["Config"]["Entrypoint"]
     words = contract("--only", promise, "--entrypoint", " ".join(entrypoint))
-    done = images.attempt(image, words[1:], "--entrypoint=casa-env", *options)
+    if promise == "entrypoint":  # which would not start the contract, either
+        done = images.attempt(image, words[1:], "--entrypoint=casa-env", *options)
+    else:
+        done = images.attempt(image, words, *options)
     (check,) = json.loads(done.stdout)
     assert (check["name"], check["status"]) == (promise, "failed"), check
     assert check["next_step"]
