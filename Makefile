@@ -12,7 +12,7 @@ SETUP = python=$$(sh environment/find-python.sh) && "$$python" environment/insta
 PY = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab test bench lint format sample lock lock-upgrade lock-check clean
+.PHONY: help run lab test image image-test bench lint format sample lock lock-upgrade lock-check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -29,11 +29,20 @@ test: ## prove that everything works: unit, service and notebook tests
 	@$(SETUP) test
 	@$(PY) environment/system_packages.py $(if $(filter 0,$(APT)),--list,--install)
 	@status=0; $(PY) -m pytest -n 2 --dist loadfile tests/unit || status=1; \
-	$(PY) -m pytest tests --ignore tests/unit || status=1; \
+	$(PY) -m pytest tests --ignore tests/unit --ignore tests/image || status=1; \
 	XDG_STATE_HOME="$(CURDIR)/.cache/state" $(PY) -m pytest --nbval-lax \
 		--nbval-current-env -n 2 --dist loadfile \
 		notebooks/*.ipynb || status=1; \
 	exit $$status
+
+image: ## build the images casa-lab:dev and casa-worker:dev, and compare them with the locks
+	@$(SETUP) lab
+	@$(PY) environment/image.py
+
+image-test: ## build them and prove that they work; as root it starts an engine if none runs
+	@$(SETUP) test
+	@$(PY) environment/system_packages.py --listing image-apt.txt $(if $(filter 0,$(APT)),--list,--install)
+	@$(PY) -m pytest tests/image
 
 bench: ## measure start-up, throughput and reading (PROFILE=1: where the time goes)
 	@$(SETUP) test

@@ -11,13 +11,17 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from casa_env.display import progress_reporter
 from casa_env.errors import CasaEnvError
 from casa_env.options import declarations
 from casa_env.settings import load_settings
 
-__all__ = ["doctor", "info", "lab", "run", "show", "xcache"]
+if TYPE_CHECKING:
+    from casa_env.checks import Check
+
+__all__ = ["contract", "doctor", "info", "lab", "run", "show", "xcache"]
 
 
 def show(options: argparse.Namespace) -> int:
@@ -62,9 +66,27 @@ def info(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """Print one check for each service; fail if one failed."""
-    from casa_env.doctor import Status, run_checks
+    from casa_env.doctor import run_checks
 
-    checks = run_checks(load_settings(profile=options.profile))
+    return _told(run_checks(load_settings(profile=options.profile)), options)
+
+
+def contract(options: argparse.Namespace) -> int:
+    """Print one check for each promise of an image; fail if one is broken."""
+    from casa_env.contract import run_contract
+
+    checks = run_contract(
+        only=options.only,
+        entrypoint=shlex.split(options.entrypoint),
+        hub_version=options.hub_version,
+        peer=options.peer,
+        settings=load_settings(profile=options.profile),
+    )
+    return _told(checks, options)
+
+
+def _told(checks: list[Check], options: argparse.Namespace) -> int:
+    """Print checks; return 1 if one failed."""
     if options.json:
         print(json.dumps([asdict(check) for check in checks], indent=1))
     else:
@@ -72,7 +94,7 @@ def doctor(options: argparse.Namespace) -> int:
             print(f"{check.status:<8} {check.name:<12} {check.evidence}")
             if check.next_step:
                 print(f"{'':<21} -> {check.next_step}")
-    return int(any(check.status is Status.FAILED for check in checks))
+    return int(any(check.status == "failed" for check in checks))
 
 
 def xcache(options: argparse.Namespace) -> int:

@@ -55,6 +55,14 @@ class DataOptions:
             values.path, "The file that holds the bearer token", "BEARER_TOKEN_FILE"
         ),
     )
+    hub_token_s: float = field(
+        default=0.0,
+        metadata=_says(
+            values.number,
+            "How often JupyterLab fetches that file from the hub, in seconds; 0 is "
+            "never",
+        ),
+    )
     token_hosts: tuple[str, ...] = field(
         default=(),
         metadata=_says(

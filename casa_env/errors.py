@@ -11,6 +11,7 @@ __all__ = [
     "ClusterError",
     "CredentialsError",
     "EnvironmentMismatchError",
+    "HubTokenError",
     "InferenceCertificateError",
     "InferenceError",
     "InferenceRefusedError",
@@ -222,6 +223,10 @@ class EnvironmentMismatchError(ClusterError):
     ) -> None:
         super().__init__(what, looked_at=looked_at, next_step=next_step)
         self.differences = dict(differences)
+
+
+class HubTokenError(CasaEnvError):
+    """The hub did not give the token of its user's login."""
 
 
 class NotebookError(CasaEnvError):

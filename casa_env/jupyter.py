@@ -207,21 +207,35 @@ def _path_list(*parts: str | None) -> str:
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    """Give Jupyter MLflow's page, and what closes the Dask panel's clusters at the end.
+    """Give Jupyter MLflow's page, keep the token, close the panel's clusters at exit.
 
     Notes
     -----
     dask-labextension 7.0.0 leaves its clusters to `distributed`, whose exit handler
     waits ten seconds for an event loop that has already stopped, and then drops the
-    workers. That may go when dask-labextension closes them in time itself.
+    workers. Closing them may go when dask-labextension does it in time itself.
 
     jupyter-server-proxy takes servers from the configuration when it is loaded; Jupyter
     loads extensions in the order of their names, so this one is there before.
     """
+    import asyncio
+
     from jupyter_server.extension.application import ExtensionApp
 
     class Casa(ExtensionApp):
         name = "casa_env"
+        keeper: asyncio.Task[None] | None = None
+
+        def initialize_handlers(self) -> None:
+            from casa_env.hub_token import keep_token
+            from casa_env.settings import load_settings
+
+            async def start() -> None:
+                work = keep_token(load_settings(), os.environ)
+                self.keeper = asyncio.create_task(work)
+
+            if self.serverapp is not None:
+                self.serverapp.io_loop.add_callback(start)
 
         def initialize_settings(self) -> None:
             from casa_env.mlflow_ui import mlflow_proxy
@@ -236,6 +250,8 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
                 manager,
             )
 
+            if self.keeper is not None:
+                self.keeper.cancel()
             await manager.close()
 
     return [{"module": __name__, "app": Casa}]

@@ -27,7 +27,7 @@ FOLDER = Path(__file__).resolve().parent
 OLDEST_PYTHON = "3.11"
 
 #: Locks in the order in which they are made: the first constrains the others.
-LOCKS = ("test", "lab", "worker", "bootstrap")
+LOCKS = ("test", "lab", "worker", "bootstrap", "image")
 
 #: Locks of programs that cannot be installed beside the others: each is resolved on
 #: its own, for an environment of its own.

@@ -1,6 +1,7 @@
 """Install the system packages that tests need, or say how to get them.
 
-On Debian as root the missing ones of ``test-apt.txt`` are listed, then installed.
+On Debian as root the missing ones of a listing are shown, then installed: those of
+``test-apt.txt``, or of ``image-apt.txt`` for the tests of the image.
 Elsewhere, and with ``--list``, they are listed with the tests that will be skipped
 for want of them and the command that installs them. Never fatal: a test whose
 program is missing says so itself.
@@ -15,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-LISTING = Path(__file__).resolve().parent / "test-apt.txt"
+FOLDER = Path(__file__).resolve().parent
 
 
 def wanted(text: str) -> dict[str, str]:
@@ -41,9 +42,11 @@ def main() -> int:
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument("--install", action="store_true", help="install with apt-get")
     group.add_argument("--list", action="store_true", help="only say what is missing")
-    install = parser.parse_args().install
+    parser.add_argument("--listing", default="test-apt.txt", help="beside this program")
+    words = parser.parse_args()
+    install = words.install
 
-    packages = wanted(LISTING.read_text())
+    packages = wanted((FOLDER / words.listing).read_text())
     if not shutil.which("dpkg-query"):
         names = ", ".join(packages)
         print(f"casa: this is not Debian: tests that need {names} may be skipped")

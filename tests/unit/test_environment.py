@@ -114,7 +114,7 @@ def test_a_lock_has_one_version_for_each_package(layer: str) -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("name", [*LAYERS, "bootstrap"])
+@pytest.mark.parametrize("name", [*LAYERS, "bootstrap", "image"])
 def test_every_pin_has_a_hash_and_no_address(name: str) -> None:
     text = (FOLDER / f"{name}.lock").read_text()
     pinned = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]

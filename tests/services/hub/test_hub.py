@@ -1,0 +1,118 @@
+"""Our hub configuration, for real: log in, start the lab, work with the own token."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from support.hub import Hub
+from support.hub_user import HubUser
+from support.processes import free_port
+
+pytestmark = pytest.mark.slow
+
+#: How long the token's file may take to change on a loaded machine, in seconds.
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def user(hub: Hub) -> HubUser:
+    alice = HubUser(hub.url, "alice")
+    alice.log_in()
+    alice.start()
+    return alice
+
+
+def claims(token: str) -> dict[str, object]:
+    part = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def read_until(user: HubUser, *, other_than: str) -> str:
+    """Return the token that a kernel reads, once it is another one."""
+    wait = f"""
+import os, pathlib, time
+path = pathlib.Path(os.environ["BEARER_TOKEN_FILE"])
+deadline = time.time() + {PATIENCE_S}
+while time.time() < deadline:
+    if path.exists() and path.read_text() != {other_than!r}:
+        break
+    time.sleep(0.2)
+print(path.read_text())
+"""
+    return user.run(wait).strip()
+
+
+def test_a_kernel_reads_the_users_token_from_a_file(user: HubUser) -> None:
+    token = read_until(user, other_than="")
+    found = claims(token)
+    assert found["sub"] == "alice"
+    assert "storage.read:/" in str(found["scope"])
+    assert "BEARER_TOKEN" not in user.run("import os; print(*os.environ)").split()
+
+
+def test_nobody_else_can_read_that_file(user: HubUser) -> None:
+    read_until(user, other_than="")
+    code = "import os; print(oct(os.stat(os.environ['BEARER_TOKEN_FILE']).st_mode))"
+    assert user.run(code).strip() == "0o100600"
+
+
+def test_the_token_is_renewed_while_the_session_runs(user: HubUser) -> None:
+    first = read_until(user, other_than="")
+    second = read_until(user, other_than=first)
+    assert claims(second)["sub"] == "alice"
+    assert float(str(claims(second)["exp"])) > float(str(claims(first)["exp"]))
+    assert float(str(claims(second)["exp"])) > time.time()
+
+
+def test_doctor_is_green_in_the_lab(user: HubUser) -> None:
+    read_until(user, other_than="")
+    code = (
+        "import json, subprocess, sys\n"
+        "done = subprocess.run([sys.executable, '-m', 'casa_env', 'doctor', '--json'],"
+        " capture_output=True, text=True)\n"
+        "print(json.dumps([done.returncode, done.stdout, done.stderr]))"
+    )
+    status, printed, complaints = json.loads(user.run(code).splitlines()[-1])
+    checks = {check["name"]: check["status"] for check in json.loads(printed)}
+    assert status == 0, printed + complaints
+    assert (checks["token"], checks["dask"]) == ("ok", "ok")
+    assert "failed" not in checks.values()
+
+
+def test_the_session_knows_that_it_is_at_a_facility(user: HubUser) -> None:
+    code = "import casa_env; print(casa_env.load_settings().site)"
+    assert user.run(code).strip() == "facility"
+
+
+def test_no_token_is_written_to_the_hubs_log(user: HubUser, hub: Hub) -> None:
+    token = read_until(user, other_than="")
+    assert token not in Path(hub.log).read_text()
+
+
+def test_without_a_provider_the_hub_says_so_and_ends(
+    repository: Path, tmp_path: Path
+) -> None:
+    configuration = repository / "environment" / "jupyterhub" / "jupyterhub_config.py"
+    environ = {
+        "HOME": str(tmp_path),
+        "HUB_URL": "http://127.0.0.1:1",
+        "OIDC_ISSUER": f"http://127.0.0.1:{free_port()}",
+        "PATH": "/usr/bin:/bin",
+    }
+    done = subprocess.run(
+        [str(repository / ".venv/bin/jupyterhub"), "--config", str(configuration)],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Connection refused" in done.stderr

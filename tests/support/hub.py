@@ -1,0 +1,15 @@
+"""A JupyterHub that is running."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Hub:
+    url: str
+    """Where users find it."""
+
+    log: Path
+    """What it writes."""
