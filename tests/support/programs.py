@@ -25,3 +25,18 @@ def required(program: str, *, package: str) -> str:
             pytest.fail(message)
         pytest.skip(message)
     return found
+
+
+def required_root(why: str) -> None:
+    """Skip the test of somebody who is not root; fail in CI.
+
+    Parameters
+    ----------
+    why
+        What only root can do, for the message.
+    """
+    if os.geteuid() != 0:
+        message = f"only root can {why}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
