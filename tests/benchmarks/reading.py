@@ -33,9 +33,9 @@ TARGET = 0.95
 #: Within this time, in seconds, reading goes on elsewhere; and files that follow.
 FIRST_S = 15.0
 FILES = 1000
-N_BYTES = 200_000_000
+N_BYTES = 100_000_000
 #: Times that each is read, taking turns.
-REPEATS = 15
+REPEATS = 11
 
 
 def read(url: str, branches: list[str]) -> dict[str, Any]:

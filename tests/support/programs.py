@@ -17,6 +17,12 @@ def required(program: str, *, package: str) -> str:
     return found
 
 
+def required_root(why: str) -> None:
+    """Skip the test of somebody who is not root, who alone can do something."""
+    if os.geteuid() != 0:
+        absent(f"only root can {why}")
+
+
 def needed(*programs: str, packages: str) -> None:
     """Skip, or fail in CI, unless all programs are on PATH or where Debian has them."""
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from support.certificates import Certificate
 from support.processes import free_port, kill_group
-from support.programs import required
+from support.programs import required, required_root
 
 #: The user that Debian's package makes: XRootD refuses to be root.
 USER = "xrootd"
@@ -141,6 +141,7 @@ def with_tokens(
     Its plugin for tokens has no setting for certificate authorities: it gets a mount
     namespace of its own in which ours is one of the system's.
     """
+    required_root("give a server a view of its own of the system's authorities")
     data = folder / name
     scitokens = folder / f"{name}-scitokens.cfg"
     scitokens.write_text(
