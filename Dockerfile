@@ -5,7 +5,7 @@ ARG BASE=debian:trixie-slim@sha256:d7e12182ce18b85b93007c1dedf31f2d29e01ccf3182c
 FROM ${BASE} AS system
 LABEL org.opencontainers.image.title=Casa org.opencontainers.image.licenses=BSD-3-Clause
 RUN --mount=source=environment/image,target=/build --mount=source=environment/apt.txt,target=/apt.txt \
-    /build/apt.sh /apt.txt && useradd --no-log-init --create-home --uid 1000 --gid 0 jovyan && chmod 0770 /home/jovyan
+    /build/apt.sh /apt.txt && useradd --no-log-init --create-home --uid 1000 --gid 0 jovyan && chmod 0775 /home/jovyan
 ENV DASK_CONFIG=/etc/dask/casa.yaml HOME=/home/jovyan JUPYTERHUB_SERVICE_PREFIX=/ LANG=C.UTF-8 NUMBA_CPU_NAME=generic \
     PATH=/opt/casa/bin:/usr/local/bin:/usr/bin:/bin SHELL=/bin/bash USER=jovyan
 WORKDIR /home/jovyan
