@@ -100,7 +100,7 @@ def read_assignment_columns(
     Parameters
     ----------
     arrays
-        By branch, as `agc.columns.load_arrays` reads them.
+        By branch, as `agc.rootfiles.load_arrays` reads them.
     events
         The other columns of the same chunk.
     file

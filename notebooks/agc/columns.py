@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import lzma
-import struct
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import cramjam
 import numpy as np
 import numpy.typing as npt
-import uproot
 
-from agc.errors import MissingBranchError, UnreadableFileError
+from agc.errors import UnreadableFileError
+from agc.rootfiles import load_arrays
 
 if TYPE_CHECKING:
     import awkward as ak
 
 __all__ = [
     "BRANCHES",
-    "READ_ERRORS",
     "BoolArray",
     "Electrons",
     "Events",
@@ -29,30 +24,13 @@ __all__ = [
     "Jets",
     "Muons",
     "flat_columns",
-    "load_arrays",
     "load_columns",
     "read_columns",
-    "require_branches",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
-
-#: What reading a damaged file, or a file on a failing server, has been seen to raise.
-READ_ERRORS = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-    cramjam.DecompressionError,
-    uproot.deserialization.DeserializationError,
-    uproot.exceptions.KeyInFileError,
-)
 
 #: Every branch that is read and the type it is converted to (NanoAOD's own).
 BRANCHES: dict[str, npt.DTypeLike] = {
@@ -150,6 +128,8 @@ def load_columns(
 
     Raises
     ------
+    MissingTreeError
+        There is no such tree.
     MissingBranchError
         A branch is not there; the message names it.
     UnreadableFileError
@@ -159,56 +139,6 @@ def load_columns(
     wanted: dict[str, Any] = {"entry_start": entry_start, "entry_stop": entry_stop}
     arrays, n_bytes = load_arrays(file, tree, BRANCHES, **wanted, **options)
     return read_columns(arrays, file=file), n_bytes
-
-
-def load_arrays(
-    file: str,
-    tree: str,
-    branches: Mapping[str, npt.DTypeLike],
-    *,
-    entry_start: int | None = None,
-    entry_stop: int | None = None,
-    **options: Any,  # noqa: ANN401 - uproot's own
-) -> tuple[dict[str, ak.Array], int]:
-    """Read some branches of a range of events; as `load_columns`, but unconverted."""
-    wanted: dict[str, Any] = {"entry_start": entry_start, "entry_stop": entry_stop}
-    try:
-        with uproot.open({file: None}, **options) as opened:
-            columns = opened[tree]
-            require_branches(set(columns.keys()), file, branches)
-            try:
-                arrays = columns.arrays(list(branches), how=dict, **wanted)
-            except READ_ERRORS:
-                # one by one: slower, but it tells which branch it is, or succeeds
-                arrays = {n: _one_branch(columns[n], file, wanted) for n in branches}
-            return arrays, opened.file.source.num_requested_bytes
-    except READ_ERRORS as error:
-        cause = f"it cannot be read ({type(error).__name__}: {error})"
-        raise UnreadableFileError(file, cause) from error
-
-
-def _one_branch(branch: Any, file: str, wanted: dict[str, Any]) -> ak.Array:  # noqa: ANN401 - a TBranch or an RField
-    """Read one branch, or say why it cannot be read."""
-    try:
-        return branch.array(**wanted)
-    except READ_ERRORS as error:
-        cause = f"branch {branch.name} cannot be read ({type(error).__name__}: {error})"
-        raise UnreadableFileError(file, cause) from error
-
-
-def require_branches(
-    available: set[str], file: str, branches: Iterable[str] = BRANCHES
-) -> None:
-    """Raise unless a tree has every branch that the analysis reads.
-
-    Raises
-    ------
-    MissingBranchError
-        It lacks one; the message names all that it lacks.
-    """
-    missing = [name for name in branches if name not in available]
-    if missing:
-        raise MissingBranchError(file, f"no branch {', '.join(missing)}")
 
 
 def read_columns(arrays: Mapping[str, ak.Array], *, file: str = "the events") -> Events:

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from agc.assignments import ASSIGNMENT_BRANCHES, read_assignment_columns
-from agc.columns import BRANCHES, load_arrays, read_columns
+from agc.columns import BRANCHES, read_columns
 from agc.errors import InputFileError
 from agc.features import feature_histograms
 from agc.jet_assignment import feature_sums
 from agc.processor import add_sums
 from agc.scoring import Assignment, InferenceReport, score
-from agc.tasks import Piece, failed_tally, tally_of
+from agc.tasks import Piece, failed_tally, found_in, read_piece, tally_of
 from agc.variations import NOMINAL
 
 if TYPE_CHECKING:
@@ -26,13 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["collected_features", "tally_with_features"]
 
 
-def tally_with_features(piece: Piece, *, assignment: Assignment) -> dict[str, Any]:
+def tally_with_features(
+    piece: Piece, *, chunksize: int | None, assignment: Assignment
+) -> dict[str, Any]:
     """Tally a piece's events, and the features of each one's best jet assignment.
 
     Parameters
     ----------
     piece
         What to read; every column that is needed is read once.
+    chunksize
+        As `agc.tasks.tally_pieces` takes it.
     assignment
         What to assign jets with.
 
@@ -43,10 +47,10 @@ def tally_with_features(piece: Piece, *, assignment: Assignment) -> dict[str, An
         (`agc.jet_assignment.FeatureSums`) and ``"inference"`` besides.
     """
     begin = time.perf_counter()
-    wanted: dict[str, Any] = {"entry_start": piece.start, "entry_stop": piece.stop}
+    entries = None
     try:
-        arrays, n_bytes = load_arrays(
-            piece.file, piece.tree, {**BRANCHES, **ASSIGNMENT_BRANCHES}, **wanted
+        arrays, n_bytes, entries = read_piece(
+            piece, {**BRANCHES, **ASSIGNMENT_BRANCHES}, chunksize
         )
         events = read_columns(arrays, file=piece.file)
         columns = read_assignment_columns(arrays, events, file=piece.file)
@@ -73,10 +77,7 @@ def tally_with_features(piece: Piece, *, assignment: Assignment) -> dict[str, An
             score=scores_of,
         )
         tally["inference"] = sum(reports, InferenceReport())
-    return {
-        "files": {piece.dataset: {piece.file: tally}},
-        "seconds": time.perf_counter() - begin,
-    }
+    return found_in(piece, tally, entries if chunksize else None, begin)
 
 
 def collected_features(

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agc.errors import AnalysisError, InputFileError
+from coffea.processor import accumulate
+
+from agc.errors import AnalysisError
 from agc.metrics import Metrics
 from agc.processor import OnBadFile, TtbarProcessor, process_and_variation
 from agc.samples import LUMI_PB
-from agc.tasks import Piece, look_into, pieces_of, run_tasks, tally_pieces
+from agc.tasks import Piece, pieces_of, tally_pieces
 from agc.variations import variations_of
 
 if TYPE_CHECKING:
@@ -131,8 +133,8 @@ def run_ttbar(
     Raises
     ------
     InputFileError
-        A file cannot be used; names the file and the reason. Raised before any event
-        is processed where opening the file shows it, else after all were.
+        A file cannot be used; names the file and the reason. Raised once the first
+        piece of every file was processed if that shows it, else after all were.
     UnknownProcessError
         A dataset's process or variation is not the task's.
     AnalysisError
@@ -150,20 +152,15 @@ def run_ttbar(
         for name, dataset in fileset.items()
         for file, tree in dataset["files"].items()
     ]
-    bad_files: dict[str, str] = {}
-    pieces = whole
     if skims is None:
-        pieces, bad_files = _examined(whole, executor, chunksize, on_bad_file)
-        _usable(fileset, bad_files)
-    found = tally_pieces(pieces, executor, skims=skims, assignment=assignment)
+        found, pieces = _tallied(whole, executor, chunksize, on_bad_file, assignment)
+    else:
+        found, pieces = tally_pieces(whole, executor, skims=skims), whole
     _require_all(pieces, found["files"])
+    if on_bad_file == "raise":
+        _raise_first(whole, found["files"])
     output = TtbarProcessor().postprocess(found)
-    for files in found["files"].values():
-        for tally in files.values():
-            for error in tally["errors"]:
-                if on_bad_file == "raise":
-                    raise error
-    bad_files |= output["bad_files"]
+    bad_files = output["bad_files"]
     nevts = {
         name: sum(dataset["nevts"][file] for file in dataset["files"])
         for name, dataset in _usable(fileset, bad_files).items()
@@ -189,25 +186,39 @@ def run_ttbar(
     )
 
 
-def _examined(
+def _tallied(
     whole: Sequence[Piece],
     executor: ExecutorBase,
     chunksize: int,
     on_bad_file: OnBadFile,
-) -> tuple[list[Piece], dict[str, str]]:
-    """Open every file once, where the tasks will run; return its pieces, or why not."""
-    found = run_tasks(look_into, whole, executor, description="Opening")["files"]
+    assignment: Assignment | None,
+) -> tuple[dict[str, Any], list[Piece]]:
+    """Tally each file's first piece, which tells how many there are, and the rest."""
+    found = tally_pieces(whole, executor, chunksize=chunksize, assignment=assignment)
+    if on_bad_file == "raise":
+        _raise_first(whole, found["files"])
     pieces: list[Piece] = []
-    bad_files: dict[str, str] = {}
+    others: list[Piece] = []
+    for file in whole:
+        entries = found.get("entries", {}).get((file.dataset, file.file))
+        if entries is not None:
+            first, *rest = pieces_of(file, entries, chunksize)
+            pieces += [first, *rest]
+            others += rest
+    if others:
+        more = tally_pieces(others, executor, assignment=assignment)
+        found = accumulate([found, more])
+    return found, pieces
+
+
+def _raise_first(
+    whole: Sequence[Piece], files: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> None:
+    """Raise the first file's error, if there is one."""
     for piece in whole:
-        outcome = found[piece.dataset, piece.file]
-        if not isinstance(outcome, InputFileError):
-            pieces += pieces_of(piece, outcome, chunksize)
-        elif on_bad_file == "raise":
-            raise outcome
-        else:
-            bad_files[piece.file] = outcome.cause
-    return pieces, bad_files
+        tally = files.get(piece.dataset, {}).get(piece.file)
+        for error in tally["errors"] if tally else ():
+            raise error
 
 
 def _require_all(

@@ -47,10 +47,10 @@ from agc import (
     tables,
     variations,
 )
-from agc.columns import BRANCHES, READ_ERRORS, Events, load_columns
+from agc.columns import BRANCHES, Events, load_columns
 from agc.errors import UnreadableFileError
 from agc.preselection import preselected, taken
-from agc.rootfiles import entries_and_uuid
+from agc.rootfiles import READ_ERRORS, entries_and_uuid
 from agc.tables import events_of, table_of
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _digest(content: list[Any]) -> str:
 
 def _made(file: str, tree: str) -> tuple[pa.Table, int]:
     """Read a whole file; return its skim and the bytes read."""
-    entries = entries_and_uuid(file, tree)["numentries"]
+    entries = entries_and_uuid(file, tree, BRANCHES)["numentries"]
     parts: list[pa.Table] = []
     bytes_read = 0
     for start in range(0, max(entries, 1), CHUNK_SIZE):

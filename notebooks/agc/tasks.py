@@ -2,7 +2,8 @@
 
 The pieces go straight to a coffea executor. coffea's ``Runner`` would open each file
 once more for every chunk and describe all of its branches, hundreds in NanoAOD, which
-takes longer than processing the chunk.
+takes longer than processing the chunk. A file of one piece is opened once: the task
+that tallies its first piece tells how many entries there are.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from coffea.processor import IterativeExecutor, accumulate
 
-from agc.columns import Events, FloatArray, load_columns
+from agc.columns import BRANCHES, Events, FloatArray, read_columns
 from agc.errors import InputFileError
 from agc.kernel import fill_sums
-from agc.rootfiles import entries_and_uuid
+from agc.rootfiles import opened_tree, tree_arrays
 from agc.variations import NOMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    import awkward as ak
     from coffea.processor.executor import ExecutorBase
 
     from agc.scoring import Assignment
@@ -33,8 +36,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Piece",
     "failed_tally",
-    "look_into",
+    "found_in",
     "pieces_of",
+    "read_piece",
     "run_tasks",
     "tally_of",
     "tally_pieces",
@@ -117,20 +121,47 @@ def run_tasks(
     return found
 
 
-def look_into(piece: Piece) -> dict[str, Any]:
-    """Return a file's number of entries, or the error that says why it is unusable."""
-    outcome: int | InputFileError
-    try:
-        outcome = entries_and_uuid(piece.file, piece.tree)["numentries"]
-    except InputFileError as error:
-        outcome = error
-    return {"files": {(piece.dataset, piece.file): outcome}}
+def read_piece(
+    piece: Piece, branches: Mapping[str, npt.DTypeLike], chunksize: int | None
+) -> tuple[dict[str, ak.Array], int, int]:
+    """Read a piece, or of a whole file the first piece.
+
+    Parameters
+    ----------
+    piece
+        What to read.
+    branches
+        The columns.
+    chunksize
+        As `pieces_of` takes it; None: the piece is not to be cut.
+
+    Returns
+    -------
+    arrays : dict
+        One array for each branch.
+    bytes_read, entries : int
+        Bytes that were requested, and the entries of the whole file.
+
+    Raises
+    ------
+    InputFileError
+        The file cannot be used.
+    """
+    with opened_tree(piece.file, piece.tree, branches) as tree:
+        entries = tree.num_entries
+        if chunksize is not None:
+            piece = pieces_of(piece, entries, chunksize)[0]
+        arrays, n_bytes = tree_arrays(
+            tree, piece.file, branches, piece.start, piece.stop
+        )
+        return arrays, n_bytes, entries
 
 
 def tally_pieces(
     pieces: Sequence[Piece],
     executor: ExecutorBase,
     *,
+    chunksize: int | None = None,
     skims: Path | None = None,
     assignment: Assignment | None = None,
 ) -> dict[str, Any]:
@@ -142,9 +173,12 @@ def tally_pieces(
     Parameters
     ----------
     pieces
-        What to read; whole files with ``skims``.
+        What to read; whole files with ``skims`` and with ``chunksize``.
     executor
         Any coffea executor.
+    chunksize
+        Cut each file into pieces of at most so many entries, and tally the first one;
+        None: the pieces are not to be cut.
     skims
         Folder of a skim cache, as the tasks see it.
     assignment
@@ -154,14 +188,15 @@ def tally_pieces(
     -------
     dict
         ``"files"``: tallies by dataset and file, as `tally_of`, and with an assignment
-        what `agc.feature_tasks.feature_tally` adds; ``"seconds"``: time inside the
-        tasks, summed.
+        what `agc.feature_tasks.tally_with_features` adds; ``"seconds"``: time inside
+        the tasks, summed; with ``chunksize``, ``"entries"``: those of each file that
+        can be used, by dataset and file.
     """
-    task = partial(_tally, skims=skims)
+    task = partial(_tally, chunksize=chunksize, skims=skims)
     if assignment is not None:
         from agc.feature_tasks import tally_with_features
 
-        task = partial(tally_with_features, assignment=assignment)
+        task = partial(tally_with_features, chunksize=chunksize, assignment=assignment)
     return run_tasks(task, pieces, executor, description="Processing")
 
 
@@ -216,14 +251,16 @@ def failed_tally(
     }
 
 
-def _tally(piece: Piece, *, skims: Path | None) -> dict[str, Any]:
+def _tally(
+    piece: Piece, *, chunksize: int | None, skims: Path | None
+) -> dict[str, Any]:
     """Return one piece's tally."""
     begin = time.perf_counter()
+    entries = None
     try:
         if skims is None:
-            columns, n_bytes = load_columns(
-                piece.file, piece.tree, entry_start=piece.start, entry_stop=piece.stop
-            )
+            arrays, n_bytes, entries = read_piece(piece, BRANCHES, chunksize)
+            columns = read_columns(arrays, file=piece.file)
             n_events = len(columns.run)
         else:
             from agc.skims import load_skim
@@ -235,7 +272,27 @@ def _tally(piece: Piece, *, skims: Path | None) -> dict[str, Any]:
         tally = failed_tally(piece.sample, n_events, error)
     else:
         tally = tally_of(piece.sample, columns, n_events=n_events, bytes_read=n_bytes)
-    return {
+    return found_in(piece, tally, entries if chunksize else None, begin)
+
+
+def found_in(
+    piece: Piece, tally: dict[str, Any], entries: int | None, begin: float
+) -> dict[str, Any]:
+    """Return what a task says of its piece, as `tally_pieces` adds it up.
+
+    Parameters
+    ----------
+    piece, tally
+        What was tallied, and its tally.
+    entries
+        Of the whole file, if they are to be told and it can be used.
+    begin
+        When the task began, on `time.perf_counter`.
+    """
+    found = {
         "files": {piece.dataset: {piece.file: tally}},
         "seconds": time.perf_counter() - begin,
     }
+    if entries is not None and not tally["errors"]:
+        found["entries"] = {(piece.dataset, piece.file): entries}
+    return found

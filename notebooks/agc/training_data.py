@@ -13,12 +13,12 @@ from agc.assignments import (
     read_assignment_columns,
     signal_events,
 )
-from agc.columns import BRANCHES, load_arrays, read_columns
+from agc.columns import BRANCHES, read_columns
 from agc.errors import AnalysisError, InputFileError
 from agc.features import FEATURES
 from agc.permutations import FIRST_PERMUTATION, PERMUTATIONS, ROLES, permutations_of
 from agc.processor import process_and_variation
-from agc.rootfiles import entries_and_uuid
+from agc.rootfiles import entries_and_uuid, load_arrays
 from agc.selection import BTAG_THRESHOLD
 from agc.tasks import Piece, pieces_of, run_tasks
 from agc.truth import TRUTH_BRANCHES, jet_labels, read_truth_columns, true_roles
@@ -32,6 +32,8 @@ __all__ = ["N_PERMUTATIONS", "TRAINING_DATASET", "TrainingData", "training_data"
 
 #: The only sample with a truth to learn.
 TRAINING_DATASET = "ttbar__nominal"
+
+_BRANCHES = {**BRANCHES, **ASSIGNMENT_BRANCHES, **TRUTH_BRANCHES}
 
 #: Ways to assign the four leading jets.
 N_PERMUTATIONS = len(permutations_of(len(ROLES)))
@@ -120,7 +122,7 @@ def training_data(
         for file, tree in dataset["files"].items()
         for piece in pieces_of(
             Piece(TRAINING_DATASET, sample, file, tree),
-            entries_and_uuid(file, tree)["numentries"],
+            entries_and_uuid(file, tree, _BRANCHES)["numentries"],
             chunksize,
         )
     ]
@@ -154,9 +156,8 @@ def _read(piece: Piece) -> dict[str, Any]:
 
 def _learnable(piece: Piece) -> TrainingData:
     """Return the events of a piece that can be learned from."""
-    branches = {**BRANCHES, **ASSIGNMENT_BRANCHES, **TRUTH_BRANCHES}
     wanted: dict[str, Any] = {"entry_start": piece.start, "entry_stop": piece.stop}
-    arrays, _ = load_arrays(piece.file, piece.tree, branches, **wanted)
+    arrays, _ = load_arrays(piece.file, piece.tree, _BRANCHES, **wanted)
     events = read_columns(arrays, file=piece.file)
     columns = read_assignment_columns(arrays, events, file=piece.file)
     truth = read_truth_columns(arrays, file=piece.file)

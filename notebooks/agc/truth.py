@@ -71,7 +71,7 @@ def read_truth_columns(
     Parameters
     ----------
     arrays
-        By branch, as `agc.columns.load_arrays` reads them.
+        By branch, as `agc.rootfiles.load_arrays` reads them.
     file
         Where they come from, for error messages.
 
