@@ -35,7 +35,7 @@ FOR_PEOPLE: Final = (
     *("jupyterlab", "jupyter-server-proxy", "jupyter-resource-usage"),
     *("jupyterlab-git", "dask-labextension", "nbgitpuller", "ipympl", "ipywidgets"),
     *("nbclient", "nbformat", "pip", "jupyterhub", "jupyter-repo2docker"),
-    *("hatchling", "editables"),
+    *("pytest", "nbval", "hatchling", "editables"),
 )
 
 #: The folders of extra packages that this process has shipped.

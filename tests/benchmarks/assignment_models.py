@@ -18,9 +18,10 @@ from agc.assignments import (
     read_assignment_columns,
     signal_events,
 )
-from agc.columns import BRANCHES, load_arrays, read_columns
+from agc.columns import BRANCHES, read_columns
 from agc.features import FEATURES
 from agc.filesets import STANDIN_FOLDER, TREE
+from agc.rootfiles import load_arrays
 
 N_TREES, MAX_DEPTH = 200, 6
 #: Events to train on: enough for trees that are full.

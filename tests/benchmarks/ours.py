@@ -11,10 +11,11 @@ from coffea.processor import IterativeExecutor
 from coffea.util import coffea_console
 
 from agc.assignments import ASSIGNMENT_BRANCHES, read_assignment_columns
-from agc.columns import BRANCHES, Events, load_arrays, load_columns, read_columns
+from agc.columns import BRANCHES, Events, load_columns, read_columns
 from agc.filesets import TREE
 from agc.jet_assignment import AssignmentModels, FeatureSums, feature_sums
 from agc.kernel import fill_sums
+from agc.rootfiles import load_arrays
 from agc.runs import TtbarResult, run_ttbar
 from benchmarks.inputs import EVENTS, Input
 

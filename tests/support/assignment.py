@@ -18,8 +18,9 @@ from agc.assignments import (
     read_assignment_columns,
     signal_events,
 )
-from agc.columns import BRANCHES, Events, load_arrays, read_columns
+from agc.columns import BRANCHES, Events, read_columns
 from agc.filesets import TREE, standin_fileset
+from agc.rootfiles import load_arrays
 from support.nanoaod import random_events
 from support.oracle import resolution_factors
 

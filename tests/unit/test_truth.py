@@ -5,10 +5,10 @@ import pytest
 from coffea.processor import IterativeExecutor
 
 from agc.assignments import signal_events
-from agc.columns import load_arrays
 from agc.errors import MissingBranchError
 from agc.filesets import TREE, standin_fileset
 from agc.permutations import permutations_of
+from agc.rootfiles import load_arrays
 from agc.training import Hyperparameters, candidates
 from agc.training_data import TRAINING_DATASET, TrainingData, training_data
 from agc.truth import (

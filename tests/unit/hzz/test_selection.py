@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from coffea.processor import IterativeExecutor
 
-from agc.columns import load_arrays
 from agc.errors import ImplausibleUnitsError
 from agc.hzz.columns import BRANCHES, TREE, read_events
 from agc.hzz.files import Inputs, collision_data, hzz_inputs, standin_data
@@ -18,6 +17,7 @@ from agc.hzz.runs import HzzResult, run_hzz
 from agc.hzz.samples import DATA, sample_named
 from agc.hzz.selection import select
 from agc.references import load_histograms
+from agc.rootfiles import load_arrays
 from agc.spectra import contents, spectrum
 
 if TYPE_CHECKING:
