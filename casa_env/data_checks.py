@@ -69,7 +69,8 @@ def token(settings: Settings) -> Check:
         return _failed("token", err)
     evidence = f"{found.origin}: {found.described(now)}"
     warning = ""
-    if found.expires_at is not None and found.expires_at < now + SOON_S:
+    ends_soon = found.expires_at is not None and found.expires_at < now + SOON_S
+    if ends_soon and not settings.hub_token_s:  # which renews it in time
         warning = "Get a new token before you start anything long."
     elif settings.bearer_token_file and _open_to_others(settings.bearer_token_file):
         warning = f"chmod 600 {settings.bearer_token_file}: others can read it."

@@ -6,6 +6,7 @@ import json
 import re
 import time
 import uuid
+from typing import Any
 
 import requests
 import websocket
@@ -60,7 +61,8 @@ class HubUser:
             timeout=PATIENCE_S,
         )
         try:
-            channel.send(json.dumps(_request(code)))
+            request = _request(code)
+            channel.send(json.dumps(request))
             printed = ""
             while True:
                 message = json.loads(channel.recv())
@@ -69,8 +71,11 @@ class HubUser:
                     printed += content["text"]
                 elif message["msg_type"] == "error":
                     raise AssertionError("\n".join(content["traceback"]))
-                elif message["msg_type"] == "execute_reply":
-                    return printed
+                elif content.get("execution_state") == "idle" and (
+                    message["parent_header"].get("msg_id")
+                    == request["header"]["msg_id"]
+                ):
+                    return printed  # unlike the reply, it comes after all output
         finally:
             channel.close()
             self._api("DELETE", f"api/kernels/{kernel['id']}")
@@ -94,7 +99,7 @@ class HubUser:
         return answer.json() if answer.content else {}
 
 
-def _request(code: str) -> dict[str, object]:
+def _request(code: str) -> dict[str, Any]:
     """Return Jupyter's message to run code."""
     header = {
         "msg_id": uuid.uuid4().hex,

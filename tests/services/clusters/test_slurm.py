@@ -69,7 +69,7 @@ def test_keys_are_for_the_user_alone_and_go_when_the_session_ends() -> None:
 def test_the_number_of_workers_follows_the_work(
     on_slurm: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CASA_ENV_DASK_WORKERS_MAX", "3")
+    monkeypatch.setenv("CASA_ENV_DASK_MAX_WORKERS", "3")
     with dask_client() as client:
         assert len(on_slurm.jobs()) == 1
         work = client.map(time.sleep, [60 + i for i in range(9)])

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -84,6 +85,7 @@ def test_the_tokens_claims_are_shown_and_never_the_token(tmp_path: Path) -> None
     [
         (ISSUER.token(lifetime_s=-60), {}, Status.FAILED, "expired at"),
         (ISSUER.token(lifetime_s=600), {}, Status.WARNING, "Get a new token"),
+        (ISSUER.token(lifetime_s=600), {"hub_token_s": 400.0}, Status.OK, "expires at"),
         ("two words", {}, Status.FAILED, "RFC 6750"),
         (ISSUER.token(), {"token_hosts": ()}, Status.WARNING, "Set token_hosts"),
         ("", {}, Status.FAILED, "BEARER_TOKEN_FILE"),
@@ -102,7 +104,7 @@ def test_the_tokens_claims_are_shown_and_never_the_token(tmp_path: Path) -> None
     ],
 )
 def test_a_token_that_will_not_do_is_said_with_the_next_step(
-    token: str, settings: dict[str, tuple[str, ...]], status: Status, words: str
+    token: str, settings: dict[str, Any], status: Status, words: str
 ) -> None:
     place = replace(Settings(bearer_token=token, token_hosts=("a",)), **settings)  # type: ignore[arg-type]
     found = data_checks.token(place)

@@ -38,6 +38,13 @@ c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
 c.Spawner.ip = "127.0.0.1"
 c.Spawner.args = ["--allow-root"]
 c.Spawner.start_timeout = c.Spawner.http_timeout = {patience}
+c.Spawner.environment["CASA_ENV_SITE_FILE"] = "{folder}/site.toml"
+"""
+
+#: What the site says to its users' servers.
+SITE = """
+site = "facility"
+token_hosts = ["storage.example.org"]
 """
 
 
@@ -61,6 +68,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[
             patience=int(PATIENCE_S),
         )
     )
+    (folder / "site.toml").write_text(SITE)
     environ = {
         "CASA_HUB_TOKEN_AGE_S": str(AGE_S),
         "CASA_HUB_TOKEN_FILE": str(folder / "token" / "bearer"),
