@@ -44,7 +44,7 @@ def settings(store: Store) -> Settings:
 def test_a_root_file_is_read_with_the_sites_endpoint_and_key(
     store: Store, settings: Settings, tree: bytes
 ) -> None:
-    (store.folder / "casa" / "f.root").write_bytes(tree)
+    store.put("casa/f.root", tree)
     with uproot.open({"s3://casa/f.root": "Events"}, **s3_options(settings)) as opened:
         assert opened.num_entries == 62_500
 
@@ -52,7 +52,7 @@ def test_a_root_file_is_read_with_the_sites_endpoint_and_key(
 def test_the_ecosystems_variables_are_enough(
     store: Store, tree: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (store.folder / "casa" / "g.root").write_bytes(tree)
+    store.put("casa/g.root", tree)
     monkeypatch.setenv("AWS_ENDPOINT_URL", store.endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
