@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 FOR_PEOPLE: Final = (
     *("jupyterlab", "jupyter-server-proxy", "jupyter-resource-usage"),
     *("jupyterlab-git", "dask-labextension", "nbgitpuller", "ipympl", "ipywidgets"),
-    *("nbclient", "nbformat", "pip", "jupyterhub", "jupyter-repo2docker"),
+    *("nbclient", "nbformat", "pip", "jupyterhub", "jupyter-repo2docker", "notebook"),
     *("pytest", "nbval", "hatchling", "editables"),
 )
 
