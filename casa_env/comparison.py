@@ -15,6 +15,7 @@ from casa_env.worker_side import TOPIC, describe, differences, here, installed
 
 if TYPE_CHECKING:
     from distributed import Client
+    from packaging.requirements import Requirement
 
 __all__ = [
     "EXTRA_FOLDERS",
@@ -42,6 +43,9 @@ FOR_PEOPLE: Final = (
 EXTRA_FOLDERS: Final[list[str]] = []
 
 _SHIPPED: Final[WeakKeyDictionary[Client, dict[str, str]]] = WeakKeyDictionary()
+
+#: When the scheduler had last heard of a refusal before a client came: others' past.
+_SINCE: Final[WeakKeyDictionary[Client, float]] = WeakKeyDictionary()
 
 
 def compare_environments(client: Client, *, require: str = "compatible") -> Any:  # noqa: ANN401 - None, or an awaitable
@@ -109,6 +113,8 @@ async def compare(client: Client, require: str) -> None:
         raise mismatch(problems, total=len(answers))
     if "for_people" not in ours and not _is_local(client):
         ours["for_people"] = sorted(_for_people(ours["packages"]))
+    earlier = await client.get_events(TOPIC)
+    _SINCE[client] = max((when for when, _ in earlier), default=0.0)
     await client.register_plugin(plugin("Guard", client=ours, require=require))
     client.subscribe_topic(TOPIC, _tell)  # type: ignore[no-untyped-call]
 
@@ -179,9 +185,11 @@ def refusals(client: Client) -> list[dict[str, Any]]:
     Parameters
     ----------
     client
-        A client that is not asynchronous.
+        A client that is not asynchronous. What a scheduler heard before it compared
+        environments is not told.
     """
-    return [message for _, message in client.get_events(TOPIC)]
+    since = _SINCE.get(client, 0.0)
+    return [message for when, message in client.get_events(TOPIC) if when > since]
 
 
 def _tell(event: tuple[float, dict[str, Any]]) -> None:
@@ -218,27 +226,34 @@ def _for_people(packages: Mapping[str, str]) -> set[str]:
     """
     requires = {name: _requirements(name) for name in packages}
     wanted = _closure(FOR_PEOPLE, requires)
-    needed: set[str] = set()
-    for name in packages:
-        if name not in wanted:
-            needed |= _closure([name], requires)
-    return wanted - needed
+    return wanted - _closure(packages.keys() - wanted, requires)
 
 
-def _closure(names: Iterable[str], requires: Mapping[str, Iterable[str]]) -> set[str]:
-    """Return packages and all that they require."""
-    found: set[str] = set()
-    queue = list(names)
+def _closure(
+    names: Iterable[str], requires: Mapping[str, Iterable[Requirement]]
+) -> set[str]:
+    """Return packages and all that they require here, with the extras asked for."""
+    found: dict[str, set[str]] = {}
+    queue = [(name, frozenset[str]()) for name in names]
     while queue:
-        name = queue.pop()
-        if name in requires and name not in found:
-            found.add(name)
-            queue += requires[name]
-    return found
+        name, extras = queue.pop()
+        if name not in requires or (name in found and extras <= found[name]):
+            continue
+        found.setdefault(name, set()).update(extras)
+        for required in requires[name]:
+            marker = required.marker
+            if marker is None or any(
+                marker.evaluate({"extra": extra}) for extra in ("", *extras)
+            ):
+                wanted = re.sub(r"[-_.]+", "-", required.name).lower()
+                queue.append((wanted, frozenset(required.extras)))
+    return set(found)
 
 
-def _requirements(name: str) -> list[str]:
-    """Return what a package requires, without its extras."""
+def _requirements(name: str) -> list[Requirement]:
+    """Return what a package requires, with each of its extras."""
+    from packaging.requirements import Requirement
+
     try:
         text = metadata.distribution(name).read_text("METADATA") or ""
     except metadata.PackageNotFoundError:
@@ -246,6 +261,4 @@ def _requirements(name: str) -> list[str]:
     # Not `metadata.requires`, which parses the whole file, long descriptions and all.
     head = text.partition("\n\n")[0].splitlines()
     lines = [x.partition(":")[2].strip() for x in head if x.startswith("Requires-Dist")]
-    plain = [line for line in lines if "extra ==" not in line]
-    names = [re.match(r"[A-Za-z0-9._-]+", line) for line in plain]
-    return [re.sub(r"[-_.]+", "-", found[0]).lower() for found in names if found]
+    return [Requirement(line) for line in lines]

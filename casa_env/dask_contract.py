@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,12 +63,15 @@ def dask_keys(environ: Mapping[str, str] | None = None) -> Check:
         return Check(name="dask-keys", status=Status.OFF, evidence=evidence)
     import dask
 
-    for package in PACKAGES:
-        if find_spec(package.partition(".")[0]):
-            try:
-                importlib.import_module(package)
-            except ImportError:  # an optional part of it is not installed
-                continue
+    with warnings.catch_warnings():
+        # dask-labextension makes an object that wants an event loop when it is imported.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for package in PACKAGES:
+            if find_spec(package.partition(".")[0]):
+                try:
+                    importlib.import_module(package)
+                except ImportError:  # an optional part of it is not installed
+                    continue
     environ = os.environ if environ is None else environ
     places = [Path(path) for path in dask.config.paths]
     written = dask.config.collect(paths=[str(path) for path in places], env=environ)

@@ -16,6 +16,7 @@ from distributed.core import Status
 
 from casa_env import dask_client, dask_cluster, load_settings
 from casa_env.errors import ClusterError, SettingsError
+from support.panel import panel_configuration
 
 #: Workers in threads name themselves after this machine's address, which Dask finds by
 #: way of a socket that tests may not open.
@@ -147,8 +148,6 @@ def test_a_cluster_can_be_awaited_as_jupyterlabs_dask_panel_does() -> None:
 
 
 def test_the_panels_own_manager_starts_scales_and_stops_a_cluster() -> None:
-    factory = {"module": "casa_env", "class": "dask_cluster", "args": [], "kwargs": {}}
-
     async def panel() -> tuple[str, int]:
         # Importing it makes a manager, which needs an event loop.
         from dask_labextension.manager import DaskClusterManager
@@ -163,7 +162,7 @@ def test_the_panels_own_manager_starts_scales_and_stops_a_cluster() -> None:
             await manager.close_cluster(model["id"])
             return model["dashboard_link"], workers
 
-    with dask.config.set({"labextension.factory": factory}):
+    with dask.config.set(panel_configuration()):
         link, workers = asyncio.run(panel())
     assert link.startswith("http://127.0.0.1:")
     assert workers == 2

@@ -78,6 +78,16 @@ def test_the_list_of_what_people_look_at_is_that_of_the_lock(repository: Path) -
     assert set(FOR_PEOPLE) == names
 
 
+def test_a_worker_may_lack_all_that_the_lab_adds(repository: Path) -> None:
+    def pinned(lock: str) -> set[str]:
+        text = (repository / "environment" / f"{lock}.lock").read_text()
+        return set(re.findall(r"^([a-z0-9.-]+)==", text, re.MULTILINE))
+
+    here = pinned("lab") & describe()["packages"].keys()
+    assert len(here - pinned("worker")) > len(FOR_PEOPLE)
+    assert here - pinned("worker") <= _for_people(dict.fromkeys(here, "1"))
+
+
 def test_what_the_analysis_needs_is_never_excused() -> None:
     people = _for_people(describe()["packages"])
     assert {"jupyterlab", "dask-labextension"} <= people

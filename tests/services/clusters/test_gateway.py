@@ -16,6 +16,7 @@ import requests
 from casa_env import dask_client, dask_cluster, gateway_backend
 from casa_env.errors import ClusterError, UnreachableError
 from support.gateway import Gateway
+from support.panel import panel_configuration
 from support.processes import free_port
 
 pytestmark = pytest.mark.filterwarnings(
@@ -76,8 +77,6 @@ def test_a_kernel_that_dies_leaves_no_cluster(
 
 
 def test_the_panel_can_start_scale_and_stop_one(on_gateway: Gateway) -> None:
-    factory = {"module": "casa_env", "class": "dask_cluster", "args": [], "kwargs": {}}
-
     async def panel() -> tuple[str, int]:
         # Importing it makes a manager, which needs an event loop.
         from dask_labextension.manager import DaskClusterManager
@@ -94,7 +93,7 @@ def test_the_panel_can_start_scale_and_stop_one(on_gateway: Gateway) -> None:
             await manager.close_cluster(model["id"])
             return model["dashboard_link"], workers
 
-    with dask.config.set({"labextension.factory": factory}):
+    with dask.config.set(panel_configuration()):
         link, workers = asyncio.run(asyncio.wait_for(panel(), 120))
     assert link.startswith(f"{on_gateway.address}/clusters/")
     assert workers == 2

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import dask
-import dask_jobqueue
 import distributed
 import pytest
 from distributed.core import Status
@@ -20,6 +19,7 @@ from casa_env import Status as CheckStatus
 from casa_env import dask_client, dask_cluster, load_settings, run_checks
 from casa_env.errors import ClusterError, WorkersError
 from casa_env.session_folders import sessions_folder
+from support.panel import panel_configuration
 from support.slurm import Slurm
 
 #: A kernel, for this purpose: it starts something, says so, and works for long.
@@ -38,7 +38,8 @@ def test_a_client_has_native_objects_tls_and_workers_that_are_jobs(
 ) -> None:
     with dask_client(workers=2) as client:
         assert type(client) is distributed.Client
-        assert type(client.cluster) is dask_jobqueue.SLURMCluster
+        # Not imported above: dask_jobqueue makes Ctrl-C end the process.
+        assert type(client.cluster) is sys.modules["dask_jobqueue"].SLURMCluster
         assert client.scheduler.address.startswith("tls://127.0.0.1:")
         client.wait_for_workers(2, timeout=60)
         found = client.run(os.getenv, "SLURM_JOB_ID")
@@ -166,7 +167,6 @@ def test_without_the_batch_systems_programs_the_error_says_so(
 def test_the_panel_can_start_scale_and_stop_one_and_a_notebook_joins_it(
     on_slurm: Slurm,
 ) -> None:
-    factory = {"module": "casa_env", "class": "dask_cluster", "args": [], "kwargs": {}}
     link = "/user/alice/proxy/{port}/status"
 
     async def panel() -> tuple[str, int, int]:
@@ -185,7 +185,7 @@ def test_the_panel_can_start_scale_and_stop_one_and_a_notebook_joins_it(
             await manager.close_cluster(model["id"])
             return model["dashboard_link"], workers, result
 
-    dashboards = {"labextension.factory": factory, "distributed.dashboard.link": link}
+    dashboards = panel_configuration() | {"distributed.dashboard.link": link}
     with dask.config.set(dashboards):
         shown, workers, result = asyncio.run(asyncio.wait_for(panel(), 120))
     assert shown.startswith("/user/alice/proxy/")

@@ -1,0 +1,21 @@
+"""JupyterLab's Dask panel: configured as it is shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SHIPPED = Path(__file__).resolve().parents[2] / "environment" / "dask" / "casa.yaml"
+
+
+def panel_configuration() -> dict[str, Any]:
+    """Return all that the panel reads of Dask's configuration.
+
+    All of it, because dask-labextension adds its defaults when it is first imported: a
+    test in which that happens would take them away again when it restores what was.
+    """
+    panel = yaml.safe_load(SHIPPED.read_text())["labextension"]
+    defaults = {"default": {"workers": None, "adapt": None}, "initial": []}
+    return {"labextension": defaults | panel}
