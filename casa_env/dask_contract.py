@@ -64,7 +64,7 @@ def dask_keys(environ: Mapping[str, str] | None = None) -> Check:
     import dask
 
     with warnings.catch_warnings():
-        # dask-labextension makes an object that wants an event loop when it is imported.
+        # What dask-labextension makes when it is imported wants an event loop.
         warnings.simplefilter("ignore", DeprecationWarning)
         for package in PACKAGES:
             if find_spec(package.partition(".")[0]):
