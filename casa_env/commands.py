@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from casa_env.display import progress_reporter
 from casa_env.errors import CasaEnvError
-from casa_env.options import declarations
 from casa_env.settings import load_settings
+from casa_env.settings.table import declarations
 
 if TYPE_CHECKING:
     from casa_env.checks import Check
@@ -27,7 +27,7 @@ __all__ = ["contract", "doctor", "info", "lab", "run", "show", "xcache"]
 def show(options: argparse.Namespace) -> int:
     """Print every setting with its value and where that came from."""
     if options.template:
-        from casa_env.config_template import config_template
+        from casa_env.settings.table import config_template
 
         print(config_template(), end="")
         return 0
@@ -100,7 +100,7 @@ def _told(checks: list[Check], options: argparse.Namespace) -> int:
 def xcache(options: argparse.Namespace) -> int:
     """Print where each URL would be read from here, in the order that is tried."""
     from casa_env.credentials import may_send_token
-    from casa_env.values import shown
+    from casa_env.settings.table import shown
     from casa_env.xcache import sources, xcache_url
 
     settings = load_settings(profile=options.profile)
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
     """Run a notebook; say where its outputs went."""
     from casa_env.execution import run_notebook
     from casa_env.parameters import parse_parameter
-    from casa_env.paths import writable_environment
+    from casa_env.settings.places import writable_environment
 
     parameters = dict(parse_parameter(text) for text in options.parameter)
     if options.profile:
@@ -147,7 +147,7 @@ def run(options: argparse.Namespace) -> int:
 def lab(options: argparse.Namespace) -> int:
     """Become JupyterLab, which prints the URL to open."""
     from casa_env.jupyter import clone_root, lab_command, lab_environment
-    from casa_env.paths import writable_environment
+    from casa_env.settings.places import writable_environment
 
     clone = clone_root()
     extra, reason = writable_environment(os.environ, fallback=clone / ".cache")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from casa_env.checks import Check, Status
-from casa_env.config_file import nearest
+from casa_env.settings.table import nearest
 
 __all__ = ["dask_keys", "unread"]
 

@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
-
-__all__ = [
-    "CasaEnvError",
-    "CellError",
-    "ClusterError",
-    "CredentialsError",
-    "EnvironmentMismatchError",
-    "HubTokenError",
-    "InferenceCertificateError",
-    "InferenceError",
-    "InferenceRefusedError",
-    "InferenceTimeoutError",
-    "KernelError",
-    "MissingPackageError",
-    "ModelMismatchError",
-    "ModelShapeError",
-    "NoSourceError",
-    "NotebookError",
-    "NotebookTimeoutError",
-    "NothingThereError",
-    "ParameterError",
-    "PathsError",
-    "ServerLostError",
-    "SettingsError",
-    "ShippingError",
-    "TokenAudienceError",
-    "TokenExpiredError",
-    "TokenInvalidError",
-    "TokenMissingError",
-    "TokenRefusedError",
-    "TokenScopeError",
-    "TrackingError",
-    "TrialKilledError",
-    "UnknownModelError",
-    "UnreachableError",
-    "WorkersError",
-]
 
 
 class CasaEnvError(Exception):
     """The root of everything that casa_env raises on purpose.
 
-    The three fields survive pickling, so that an error raised in a Dask worker
-    arrives whole in the notebook.
+    Its fields survive pickling, so that an error raised in a Dask worker arrives whole
+    in the notebook.
 
     Parameters
     ----------
@@ -57,6 +22,8 @@ class CasaEnvError(Exception):
         What was looked at: the file and line, the variable, the address.
     next_step
         What to do next: a command, or the setting to change.
+    kind
+        One word for programs that go on differently: each class lists its kinds.
 
     Examples
     --------
@@ -66,14 +33,17 @@ class CasaEnvError(Exception):
       next step: Start it.
     """
 
-    def __init__(self, what: str, *, looked_at: str = "", next_step: str = "") -> None:
+    def __init__(
+        self, what: str, *, looked_at: str = "", next_step: str = "", kind: str = ""
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.looked_at = looked_at
         self.next_step = next_step
+        self.kind = kind
 
     def __str__(self) -> str:
-        """Return the three fields, one a line; empty ones are left out."""
+        """Return what happened, what was looked at, the next step: one a line."""
         lines = [self.what]
         if self.looked_at:
             lines.append(f"  looked at: {self.looked_at}")
@@ -89,7 +59,6 @@ class CasaEnvError(Exception):
 def _rebuild(
     cls: type[CasaEnvError], args: tuple[Any, ...], fields: dict[str, Any]
 ) -> CasaEnvError:
-    """Make an error again from what `CasaEnvError.__reduce__` gave."""
     error = cls.__new__(cls)
     error.args = args
     error.__dict__.update(fields)
@@ -109,95 +78,7 @@ class MissingPackageError(CasaEnvError):
 
 
 class ClusterError(CasaEnvError):
-    """A Dask cluster could not be started, or the back end cannot do this."""
-
-
-class UnreachableError(ClusterError):
-    """A scheduler did not answer in time, or refused us."""
-
-
-class NoSourceError(CasaEnvError, OSError):
-    """None of a file's sources delivered it."""
-
-
-class NothingThereError(NoSourceError, FileNotFoundError):
-    """All of a file's sources say that it is not there."""
-
-
-class TrackingError(CasaEnvError):
-    """A run cannot be recorded, or is not there."""
-
-
-class TrialKilledError(TrackingError):
-    """A trial was told to stop, or may not go on: its run was marked as killed."""
-
-
-class InferenceError(CasaEnvError):
-    """A model did not score."""
-
-
-class ServerLostError(InferenceError):
-    """The inference server cannot be reached, or went away."""
-
-
-class InferenceTimeoutError(InferenceError):
-    """The inference server did not answer within the call's deadline."""
-
-
-class InferenceRefusedError(InferenceError):
-    """The inference server refused our token, or wants one."""
-
-
-class InferenceCertificateError(InferenceError):
-    """The inference server's certificate has expired or is not to be trusted."""
-
-
-class UnknownModelError(InferenceError):
-    """The inference server does not have this model, or not this version."""
-
-
-class ModelMismatchError(InferenceError):
-    """The inference server has another model of the same name and version."""
-
-
-class ModelShapeError(InferenceError, ValueError):
-    """The features have another shape or type than the model takes."""
-
-
-class CredentialsError(CasaEnvError):
-    """A token, a proxy or a certificate is missing, wrong or cannot be read."""
-
-
-class TokenMissingError(CredentialsError):
-    """No bearer token was found where one is needed."""
-
-
-class TokenInvalidError(CredentialsError):
-    """What was found is no bearer token, or not valid yet."""
-
-
-class TokenExpiredError(CredentialsError):
-    """The bearer token has expired."""
-
-
-class TokenAudienceError(CredentialsError):
-    """The bearer token is for other services."""
-
-
-class TokenScopeError(CredentialsError):
-    """The bearer token does not allow what is to be done."""
-
-
-class TokenRefusedError(CredentialsError):
-    """A server refused the bearer token."""
-
-
-class WorkersError(ClusterError):
-    """Workers did not come in time, or failed."""
-
-
-class ShippingError(ClusterError):
-    """Code or packages could not be brought to the workers."""
+    """A cluster did not start; or it is unreachable, or its workers, or shipping."""
 
 
 class EnvironmentMismatchError(ClusterError):
@@ -205,12 +86,10 @@ class EnvironmentMismatchError(ClusterError):
 
     Parameters
     ----------
-    what
-        What happened, in one sentence.
+    what, looked_at, next_step
+        As for `CasaEnvError`.
     differences
         For each scheduler or worker: package, the client's version, theirs.
-    looked_at, next_step
-        As for `CasaEnvError`.
     """
 
     def __init__(
@@ -225,40 +104,35 @@ class EnvironmentMismatchError(ClusterError):
         self.differences = dict(differences)
 
 
-class HubTokenError(CasaEnvError):
-    """The hub did not give the token of its user's login."""
+class CredentialsError(CasaEnvError):
+    """A token, proxy or certificate is of no use.
+
+    Kinds: ``missing``, ``invalid``, ``expired``, ``audience``, ``scope``, ``refused``
+    and ``hub``.
+    """
+
+
+class TrackingError(CasaEnvError):
+    """A run cannot be recorded, is not there, or was ``killed``."""
+
+
+class InferenceError(CasaEnvError):
+    """A model did not score.
+
+    Kinds: ``lost``, ``timeout``, ``refused``, ``certificate``, ``unknown``,
+    ``mismatch`` and ``shape``.
+    """
 
 
 class NotebookError(CasaEnvError):
-    """A notebook cannot be read, run or written."""
+    """A notebook cannot be read, run or written.
 
-
-class ParameterError(NotebookError):
-    """A parameter is not one that the notebook has, or has another type."""
-
-
-class KernelError(NotebookError):
-    """The notebook's kernel did not start, or died."""
-
-
-class NotebookTimeoutError(NotebookError):
-    """The notebook took longer than it was given."""
+    Kinds: ``parameter``, ``kernel`` and ``timeout``.
+    """
 
 
 class CellError(NotebookError):
-    """A cell raised an error.
-
-    Parameters
-    ----------
-    what
-        What happened, in one sentence.
-    source
-        The source of the cell.
-    traceback
-        The traceback as IPython coloured it, with ANSI escapes.
-    looked_at, next_step
-        As for `CasaEnvError`.
-    """
+    """A cell raised an error: its source, and the traceback with ANSI colours."""
 
     def __init__(
         self,
@@ -272,3 +146,85 @@ class CellError(NotebookError):
         super().__init__(what, looked_at=looked_at, next_step=next_step)
         self.source = source
         self.traceback = traceback
+
+
+def require_package(*names: str, why: str) -> None:
+    """Raise `MissingPackageError` unless all packages are here; import none of them.
+
+    Names are as pip knows them; ``why`` begins the sentence: "Dask clusters".
+    """
+    missing = [name for name in names if find_spec(name.replace("-", "_")) is None]
+    if missing:
+        what = f"{why} needs {' and '.join(missing)}, not installed here."
+        step = f"python -m pip install {' '.join(missing)}"
+        raise MissingPackageError(what, looked_at=sys.prefix, next_step=step)
+
+
+# Gone with the modules that still raise them.
+class HubTokenError(CredentialsError): ...  # noqa: D101
+
+
+class InferenceCertificateError(InferenceError): ...  # noqa: D101
+
+
+class InferenceRefusedError(InferenceError): ...  # noqa: D101
+
+
+class InferenceTimeoutError(InferenceError): ...  # noqa: D101
+
+
+class KernelError(NotebookError): ...  # noqa: D101
+
+
+class ModelMismatchError(InferenceError): ...  # noqa: D101
+
+
+class ModelShapeError(InferenceError, ValueError): ...  # noqa: D101
+
+
+class NoSourceError(CasaEnvError, OSError): ...  # noqa: D101
+
+
+class NothingThereError(NoSourceError, FileNotFoundError): ...  # noqa: D101
+
+
+class NotebookTimeoutError(NotebookError): ...  # noqa: D101
+
+
+class ParameterError(NotebookError): ...  # noqa: D101
+
+
+class ServerLostError(InferenceError): ...  # noqa: D101
+
+
+class ShippingError(ClusterError): ...  # noqa: D101
+
+
+class TokenAudienceError(CredentialsError): ...  # noqa: D101
+
+
+class TokenExpiredError(CredentialsError): ...  # noqa: D101
+
+
+class TokenInvalidError(CredentialsError): ...  # noqa: D101
+
+
+class TokenMissingError(CredentialsError): ...  # noqa: D101
+
+
+class TokenRefusedError(CredentialsError): ...  # noqa: D101
+
+
+class TokenScopeError(CredentialsError): ...  # noqa: D101
+
+
+class TrialKilledError(TrackingError): ...  # noqa: D101
+
+
+class UnknownModelError(InferenceError): ...  # noqa: D101
+
+
+class UnreachableError(ClusterError): ...  # noqa: D101
+
+
+class WorkersError(ClusterError): ...  # noqa: D101

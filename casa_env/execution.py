@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from casa_env.errors import MissingPackageError, NotebookError
 from casa_env.kernels import Progress, execute
 from casa_env.parameters import inject
-from casa_env.paths import can_write, writable_environment
+from casa_env.settings.places import can_write, writable_environment
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

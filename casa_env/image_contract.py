@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from casa_env.checks import Check, Status
-from casa_env.paths import can_write
+from casa_env.settings.places import can_write
 
 __all__ = ["differing", "pins", "uid"]
 

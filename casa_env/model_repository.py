@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from casa_env.errors import InferenceError, SettingsError
 from casa_env.settings import Settings, load_settings
-from casa_env.values import shown
+from casa_env.settings.table import shown
 
 if TYPE_CHECKING:
     import fsspec

@@ -1,41 +1,30 @@
-"""Does anybody listen there: one connection attempt, in a bounded time."""
+"""Hosts and ports of URLs, and one connection attempt in a bounded time."""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import struct
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["host_and_port", "is_loopback", "tcp_problem", "xrootd_problem"]
-
-#: The ports of URLs that name none.
+#: The ports of URLs that name none; of Triton's two, the one of the scheme.
 DEFAULT_PORTS: Final = {
-    "grpc": 8001,
-    "grpcs": 8001,
     "http": 80,
     "https": 443,
+    "grpc": 8001,
+    "grpcs": 8001,
     "root": 1094,
     "roots": 1094,
+    "xroot": 1094,
     "tcp": 8786,
     "tls": 8786,
 }
 
 
 def host_and_port(url: str) -> tuple[str, int] | None:
-    """Return the host and the port of a URL.
-
-    Parameters
-    ----------
-    url
-        A URL such as ``root://cache.example.org:1094``.
-
-    Returns
-    -------
-    tuple or None
-        Host and port; ``None`` if the URL names no host, or no port and a scheme
-        without a usual one.
+    """Return host and port of a URL; none where it names no host, or no known port.
 
     Examples
     --------
@@ -50,23 +39,15 @@ def host_and_port(url: str) -> tuple[str, int] | None:
     return None
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, so that nothing of it leaves here."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
 def tcp_problem(host: str, port: int, *, timeout: float) -> str:
-    """Connect once and hang up.
-
-    Parameters
-    ----------
-    host
-        A host name or an address.
-    port
-        A TCP port.
-    timeout
-        How long to wait, in seconds.
-
-    Returns
-    -------
-    str
-        What went wrong, in a few words; empty if something accepted the connection.
-    """
+    """Connect once and hang up; return what went wrong, empty if nothing did."""
     try:
         with socket.create_connection((host, port), timeout):
             return ""
@@ -80,59 +61,18 @@ def tcp_problem(host: str, port: int, *, timeout: float) -> str:
 
 
 def xrootd_problem(host: str, port: int, *, timeout: float) -> str:
-    """Say hello as XRootD's clients do, and hang up.
+    """Say hello as XRootD's clients do; return what went wrong, empty for nothing.
 
-    Parameters
-    ----------
-    host
-        A host name or an address.
-    port
-        A TCP port.
-    timeout
-        How long to wait, in seconds.
-
-    Returns
-    -------
-    str
-        What went wrong, in a few words; empty if an XRootD server answered.
-
-    Notes
-    -----
-    The client begins with five numbers, and the server answers with eight bytes of a
-    header before it says more (XRootD Protocol Specification 5.1, "Initial
-    Handshake").
+    Five numbers are answered by eight bytes of a header (XRootD Protocol Specification
+    5.1, "Initial Handshake").
     """
-    problem = tcp_problem(host, port, timeout=timeout)
-    if problem:
+    if problem := tcp_problem(host, port, timeout=timeout):
         return problem
-    silent = "accepts connections, but does not speak XRootD"
-    try:
-        with socket.create_connection((host, port), timeout) as client:
-            client.settimeout(timeout)
-            client.sendall(struct.pack(">5i", 0, 0, 0, 4, 2012))
-            header = client.recv(8)
-    except OSError:
-        return silent
-    return "" if header == struct.pack(">hhi", 0, 0, 8) else silent
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, so that nothing of it leaves here.
-
-    Parameters
-    ----------
-    host
-        A host name or an address, as in a URL.
-
-    Examples
-    --------
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("example.org")
-    (True, True, False)
-    """
-    import ipaddress
-
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection((host, port), timeout) as client,
+    ):
+        client.sendall(struct.pack(">5i", 0, 0, 0, 4, 2012))
+        if client.recv(8) == struct.pack(">hhi", 0, 0, 8):
+            return ""
+    return "accepts connections, but does not speak XRootD"

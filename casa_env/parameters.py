@@ -6,8 +6,8 @@ import ast
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from casa_env.config_file import nearest
 from casa_env.errors import ParameterError
+from casa_env.settings.table import nearest
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

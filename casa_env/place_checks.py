@@ -32,7 +32,7 @@ def environment() -> Check:
 
 def caches() -> Check:
     """Find out whether programs can write their caches."""
-    from casa_env.paths import writable_environment
+    from casa_env.settings.places import writable_environment
 
     extra, reason = writable_environment(os.environ)
     if not extra:

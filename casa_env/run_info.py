@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from casa_env.errors import TrackingError
 from casa_env.settings import Settings, load_settings
+from casa_env.settings.table import shown
 from casa_env.tracking import RECORD
 from casa_env.tracking_store import connect
-from casa_env.values import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from casa_env.errors import TrackingError
 from casa_env.settings import Settings, load_settings
+from casa_env.settings.table import shown
 from casa_env.tracking_store import artifact_folder, connect, is_server
-from casa_env.values import shown
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun, MlflowClient
@@ -172,8 +172,8 @@ def _write_record(
     folder: Path, settings: Settings, fileset: Mapping[str, Any] | None
 ) -> None:
     from casa_env.identity import environment_here
-    from casa_env.options import declarations
     from casa_env.provenance import fileset_contents, lock_file
+    from casa_env.settings.table import declarations
 
     environment = environment_here()
     pinned = (f"{name}=={version}\n" for name, version in environment.packages)

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from casa_env.errors import CasaEnvError, MissingPackageError, TrackingError
 from casa_env.settings import Settings
-from casa_env.values import shown
+from casa_env.settings.table import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,7 +12,7 @@ from casa_env.credentials import token_for
 from casa_env.errors import MissingPackageError, SettingsError
 from casa_env.network import is_loopback
 from casa_env.settings import Settings, load_settings
-from casa_env.values import shown
+from casa_env.settings.table import shown
 
 if TYPE_CHECKING:
     import tritonclient.grpc

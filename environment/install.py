@@ -5,7 +5,7 @@ exactly what ``lab.lock`` pins, with hashes checked and bytecode compiled, and t
 repository's ``casa_env``. Nothing happens where that is already so.
 
 It runs on a bare Python before anything is installed, so it needs the standard
-library only, and of this repository just `casa_env.paths`.
+library only, and of this repository just `casa_env.settings.places`.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def main() -> int:
     if layer is None:
         return 0
     sys.path.insert(0, str(REPOSITORY))
-    from casa_env.paths import writable_environment
+    from casa_env.settings.places import writable_environment
 
     begin = time.monotonic()
     environ = dict(os.environ)

@@ -9,13 +9,13 @@ from typing import Final
 import aiohttp
 from fsspec.exceptions import FSTimeoutError
 
-from casa_env import values
 from casa_env.errors import (
     CasaEnvError,
     CredentialsError,
     NoSourceError,
     NothingThereError,
 )
+from casa_env.settings import table as values
 from casa_env.xcache import host_of
 
 __all__ = [

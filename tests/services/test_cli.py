@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from casa_env import commands
-from casa_env.options import declarations
+from casa_env.settings.table import declarations
 
 SECRET = {"BEARER_TOKEN": "s3cret"}
 

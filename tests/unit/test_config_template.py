@@ -4,9 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from casa_env.config_template import config_template
-from casa_env.options import declarations
 from casa_env.settings import load_settings
+from casa_env.settings.table import config_template, declarations
 
 
 def uncommented(text: str) -> str:

@@ -25,7 +25,11 @@ def example(kind: type[CasaEnvError]) -> CasaEnvError:
     return kind("Why.", **FIELDS)
 
 
-KINDS = [getattr(errors, name) for name in errors.__all__]
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, CasaEnvError)
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casa_env.errors import PathsError
-from casa_env.paths import PLACES, can_write, writable_environment
+from casa_env.settings.places import PLACES, can_write, writable_environment
 
 #: A place that refuses root, too: permission bits do not.
 CLOSED = Path("/proc/nonexistent/home")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casa_env.errors import SettingsError
-from casa_env.options import Options, declarations
 from casa_env.settings import Settings, Source, load_settings
+from casa_env.settings.table import Table, declarations, parse
 
 NOWHERE = Path("/nonexistent/casa-env.toml")
 
@@ -45,16 +45,16 @@ def test_the_default_and_the_parser_of_a_setting_agree_with_its_type() -> None:
         Path | None: (Path, "/x"),
         tuple[str, ...]: (tuple, "a"),
     }
-    types = get_type_hints(Options)
+    types = get_type_hints(Table)
     for name, option in declarations().items():
         kind, sample = samples[types[name]]
-        parse, choices = option.metadata["parse"], option.metadata["choices"]
-        assert type(parse(choices[0] if choices else sample)) is (
+        choices = option.metadata["choices"]
+        assert type(parse(option, choices[0] if choices else sample)) is (
             type(Path()) if kind is Path else kind
         )
         if option.default is not None:
             assert type(option.default) is kind
-            assert parse(option.default) == option.default
+            assert parse(option, option.default) == option.default
 
 
 def test_no_two_settings_read_the_same_variable() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casa_env.sites import SITES, detected_site, site_defaults
+from casa_env.settings.places import SITES, detected_site, site_defaults
 
 #: What a single-user server of a hub finds in its environment.
 HUB = {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casa_env import values
+from casa_env.settings import table
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from casa_env import values
 def test_sizes_are_read_as_dask_and_kubernetes_write_them(
     raw: object, size: int
 ) -> None:
-    assert values.size_bytes(raw) == size
+    assert table._size(raw) == size
 
 
 @pytest.mark.parametrize(
@@ -51,80 +51,80 @@ def test_sizes_are_read_as_dask_and_kubernetes_write_them(
 )
 def test_what_is_no_size_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="expected a"):
-        values.size_bytes(raw)
+        table._size(raw)
 
 
 @pytest.mark.parametrize("raw", [True, "1", "true", "True", " YES ", "on"])
 def test_words_for_true(raw: object) -> None:
-    assert values.boolean(raw) is True
+    assert table._boolean(raw) is True
 
 
 @pytest.mark.parametrize("raw", [False, "0", "false", "No", "off"])
 def test_words_for_false(raw: object) -> None:
-    assert values.boolean(raw) is False
+    assert table._boolean(raw) is False
 
 
 @pytest.mark.parametrize("raw", ["", "maybe", 1, 0, 1.0, None, []])
 def test_what_is_neither_true_nor_false_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="true or false"):
-        values.boolean(raw)
+        table._boolean(raw)
 
 
 @pytest.mark.parametrize("raw", ["", "x", "-1", -1, 1.0, True, None, "1.5", "²"])
 def test_what_is_no_whole_number_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="whole number"):
-        values.integer(raw)
+        table._integer(raw)
 
 
 @pytest.mark.parametrize("raw", ["", "x", "nan", "inf", "-0.1", True, None, 10**400])
 def test_what_is_no_finite_number_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="number"):
-        values.number(raw)
+        table._number(raw)
 
 
 @given(st.integers(min_value=0, max_value=2**70))
 def test_whole_numbers_make_the_round_trip_through_text(number: int) -> None:
-    assert values.integer(str(number)) == values.integer(number) == number
-    assert values.size_bytes(number) == number
+    assert table._integer(str(number)) == table._integer(number) == number
+    assert table._size(number) == number
 
 
 @given(st.floats(min_value=0, allow_infinity=False))
 def test_numbers_make_the_round_trip_through_text(number: float) -> None:
-    assert values.number(repr(number)) == number
+    assert table._number(repr(number)) == number
 
 
 @given(st.text())
 def test_parsing_text_is_idempotent(raw: str) -> None:
-    once = values.text(raw)
-    assert values.text(once) == once
+    once = table._text(raw)
+    assert table._text(once) == once
 
 
 @given(st.lists(st.text()))
 def test_lists_hold_no_empty_text(raw: list[str]) -> None:
-    parsed = values.texts(raw)
+    parsed = table._texts(raw)
     assert all(parsed)
-    assert values.texts(parsed) == parsed
+    assert table._texts(parsed) == parsed
 
 
 def test_lists_are_written_with_commas_in_variables() -> None:
-    assert values.texts("a.org, b.org,") == ("a.org", "b.org")
+    assert table._texts("a.org, b.org,") == ("a.org", "b.org")
 
 
 @pytest.mark.parametrize("raw", [1, ["a", 1], None, {"a": 1}])
 def test_what_is_no_list_of_texts_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="list of texts"):
-        values.texts(raw)
+        table._texts(raw)
 
 
 def test_an_empty_path_is_no_path() -> None:
-    assert values.path("") is None
-    assert values.path("/x") == values.path(Path("/x")) == Path("/x")
+    assert table._path("") is None
+    assert table._path("/x") == table._path(Path("/x")) == Path("/x")
 
 
 @pytest.mark.parametrize("raw", [1, None, "a\0b"])
 def test_what_is_no_path_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="expected"):
-        values.path(raw)
+        table._path(raw)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +146,11 @@ def test_what_is_no_path_is_refused(raw: object) -> None:
     ],
 )
 def test_values_are_shown_without_what_a_url_hides(value: object, text: str) -> None:
-    assert values.shown(value) == text
+    assert table.shown(value) == text
 
 
 @given(
     st.text(st.characters(exclude_categories=["Cs"])).filter(lambda t: "://" not in t)
 )
 def test_text_is_shown_as_toml_reads_it(value: str) -> None:
-    assert tomllib.loads(f"x = {values.shown(value)}") == {"x": value}
+    assert tomllib.loads(f"x = {table.shown(value)}") == {"x": value}

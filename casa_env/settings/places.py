@@ -1,4 +1,4 @@
-"""Where caches, state and runtime files go, when the home directory cannot be written.
+"""Where we are, and where caches and state go when the home cannot be written.
 
 Standard library only: it runs on a bare Python before anything is installed.
 """
@@ -14,7 +14,18 @@ from typing import Final
 
 from casa_env.errors import PathsError
 
-__all__ = ["can_write", "writable_environment"]
+#: The kinds of site there are.
+SITES: Final = ("local", "binder", "facility")
+
+#: BinderHub sets these in every container that it starts (``binderhub/launcher.py``).
+BINDER_VARIABLES: Final = (
+    *("BINDER_LAUNCH_HOST", "BINDER_PERSISTENT_REQUEST", "BINDER_REF_URL"),
+    *("BINDER_REPO_URL", "BINDER_REQUEST"),
+)
+
+#: JupyterHub sets these in every single-user server (``Spawner.get_env``). Its third,
+#: JUPYTERHUB_SERVICE_PREFIX, does not count: an image sets it to "/" for Dask's links.
+HUB_VARIABLES: Final = ("JUPYTERHUB_API_URL", "JUPYTERHUB_USER")
 
 #: By variable: where its place is below the home directory when it is not set, and
 #: below a fallback folder. The configuration home is not here: what a read-only home
@@ -47,6 +58,46 @@ PARENTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+def detected_site(environ: Mapping[str, str]) -> str:
+    """Return which of `SITES` the environment variables speak of.
+
+    Binder is a JupyterHub too, so its own variables are looked at first. A variable
+    that is set but empty counts as not set.
+
+    Examples
+    --------
+    >>> detected_site({"JUPYTERHUB_USER": "x", "BINDER_REQUEST": "v2/gh/a/b/main"})
+    'binder'
+    """
+    if any(environ.get(name) for name in BINDER_VARIABLES):
+        return "binder"
+    return "facility" if any(environ.get(name) for name in HUB_VARIABLES) else "local"
+
+
+def site_defaults(site: str) -> dict[str, bool]:
+    """Return the settings that a kind of site implies.
+
+    On Binder no worker processes: each costs some 200 MB of the 1-2 GB there are.
+    """
+    return {"dask_processes": False} if site == "binder" else {}
+
+
+def config_home(environ: Mapping[str, str], home: Path | None = None) -> Path:
+    """Return where users keep configuration (XDG Base Directory Specification 0.8)."""
+    home = home or _home(environ)
+    return Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+
+
+def cache_home(environ: Mapping[str, str]) -> Path:
+    """Return where programs keep what they can make again; as `config_home`."""
+    return _place("XDG_CACHE_HOME", environ, _home(environ))
+
+
+def state_home(environ: Mapping[str, str]) -> Path:
+    """Return where programs keep what they have done; as `config_home`."""
+    return _place("XDG_STATE_HOME", environ, _home(environ))
+
+
 def writable_environment(
     environ: Mapping[str, str],
     *,
@@ -55,38 +106,15 @@ def writable_environment(
 ) -> tuple[dict[str, str], str]:
     """Return the variables to add so that every program finds a place to write.
 
-    Nothing changes on a laptop, on Binder and at a facility with an ordinary home
-    directory. Where the home directory cannot be written, caches and state go to the
-    fallback folder, or to a private folder below ``$TMPDIR`` without one.
+    With an ordinary home directory there are none. Where it cannot be written, caches
+    and state go to the fallback folder, such as a clone's ``.cache``, or to a private
+    folder below ``$TMPDIR``. The second result is the reason in one line, or empty.
+    Raises `PathsError` if no place can be written.
 
-    Parameters
-    ----------
-    environ
-        Environment variables; left as they are.
-    home
-        The home directory; by default ``HOME``, else that of the user.
-    fallback
-        A folder to prefer over the temporary one, such as a clone's ``.cache``.
-        It is made where it is missing.
-
-    Returns
-    -------
-    tuple
-        The variables to add, none where all places can be written; and the reason in
-        one line, empty where there is none.
-
-    Raises
-    ------
-    PathsError
-        If neither the home, the fallback nor the temporary folder can be written.
-
-    Notes
-    -----
-    The places are those of the XDG Base Directory Specification 0.8 and of each
-    program's manual. A place is judged by writing a file, not by its permission
-    bits: these do not stop root, and a file system may be mounted read-only.
+    A place is judged by writing a file, not by its permission bits: these do not stop
+    root, and a file system may be mounted read-only.
     """
-    home = home or Path(environ.get("HOME") or Path.home())
+    home = home or _home(environ)
     verdicts: dict[Path, bool] = {}
     closed = []
     for variable in PLACES:
@@ -105,18 +133,16 @@ def writable_environment(
 
 
 def can_write(folder: Path) -> bool:
-    """Tell whether a file can be made in a folder, by making one.
-
-    Parameters
-    ----------
-    folder
-        A folder that is there. Anything else cannot be written.
-    """
+    """Tell whether a file can be made in a folder, by making one."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:
         return False
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or Path.home())
 
 
 def _place(variable: str, environ: Mapping[str, str], home: Path) -> Path:
@@ -133,7 +159,6 @@ def _place(variable: str, environ: Mapping[str, str], home: Path) -> Path:
 
 
 def _nearest_existing(path: Path) -> Path:
-    """Return the path, or what there is of it."""
     path = path.absolute()
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
 
-from casa_env import values
-from casa_env.config_file import ConfigFile, nearest, read_config
 from casa_env.errors import SettingsError
-from casa_env.options import Options, declarations, declared
-from casa_env.sites import detected_site, site_defaults
+from casa_env.settings import table
+from casa_env.settings.places import config_home, detected_site, site_defaults
 
-__all__ = ["SITE_FILE", "Settings", "Source", "load_settings"]
-
-#: Where a facility mounts its file.
+#: Where a facility mounts its file, and what names another place for it.
 SITE_FILE: Final = Path("/etc/casa-env/config.toml")
+SITE_FILE_VARIABLE: Final = "CASA_ENV_SITE_FILE"
 
 PREFIX: Final = "CASA_ENV_"
-
-#: Names another place for the facility's file, where ``/etc`` is not ours to write.
-SITE_FILE_VARIABLE: Final = "CASA_ENV_SITE_FILE"
 
 #: Longer values are cut in error messages.
 LONGEST_QUOTE: Final = 60
@@ -33,28 +29,28 @@ class Source(IntEnum):
     """Where a value came from; the larger number wins."""
 
     DEFAULT = 0
-    """The default, as declared here."""
-    DETECTED = 1
-    """Follows from the site, or from another setting."""
+    DETECTED = 1  # follows from the site, or from another setting
     SITE_FILE = 2
-    """The facility's file."""
     USER_FILE = 3
-    """The user's file."""
-    ECOSYSTEM = 4
-    """A variable that other tools read too, such as ``MLFLOW_TRACKING_URI``."""
-    ENVIRONMENT = 5
-    """A variable ``CASA_ENV_*``."""
+    ECOSYSTEM = 4  # a variable that other tools read too: MLFLOW_TRACKING_URI
+    ENVIRONMENT = 5  # a variable CASA_ENV_*
     ARGUMENT = 6
-    """An argument of the function that was called."""
+
+
+# By the name of a setting: its value, where it came from, and that for people.
+_Layer = dict[str, tuple[Any, Source, str]]
+
+_UNSET: Final = ("", Source.DEFAULT, "default")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Settings(Options):
+class Settings(table.Table):
     """What a site and a user chose; `load_settings` makes one.
 
     On a laptop nothing needs to be set. Binder is recognised. At a facility the
     administrator's file says what there is. ``casa-env show`` prints every setting
-    with its value and its source; ``casa-env show --template`` explains each.
+    with its value and its source; ``casa-env show --template`` explains each. Asking
+    for a setting that is not there raises `SettingsError`, which names the nearest.
     """
 
     _sources: Mapping[str, tuple[Source, str]] = field(
@@ -62,69 +58,32 @@ class Settings(Options):
     )
 
     def source(self, name: str) -> Source:
-        """Return where the value of a setting came from.
-
-        Parameters
-        ----------
-        name
-            The name of a setting.
-
-        Raises
-        ------
-        SettingsError
-            If there is no such setting.
-        """
-        declared(name)
-        return self._sources.get(name, (Source.DEFAULT, ""))[0]
+        """Return where the value of a setting came from."""
+        return self._sources.get(table.declared(name).name, _UNSET[1:])[0]
 
     def origin(self, name: str) -> str:
-        """Return where a value came from, for people: the variable or file and line.
-
-        Parameters
-        ----------
-        name
-            The name of a setting.
-
-        Raises
-        ------
-        SettingsError
-            If there is no such setting.
-        """
-        declared(name)
-        return self._sources.get(name, (Source.DEFAULT, "default"))[1]
+        """Return where a value came from, for people: the variable or file and line."""
+        return self._sources.get(table.declared(name).name, _UNSET[1:])[1]
 
     def shown(self, name: str) -> str:
-        """Return the value of a setting for people: a secret is never shown.
-
-        Parameters
-        ----------
-        name
-            The name of a setting.
-
-        Raises
-        ------
-        SettingsError
-            If there is no such setting.
-        """
-        value = getattr(self, declared(name).name)
-        if declared(name).metadata["secret"] and value:
+        """Return the value of a setting for people: a secret is never shown."""
+        value = getattr(self, table.declared(name).name)
+        if table.declared(name).metadata["secret"] and value:
             return "(set, not shown)"
-        return values.shown(value)
+        return table.shown(value)
+
+    def where(self, name: str) -> str:
+        """Return the value of a setting and where it came from, for people."""
+        return f"{self.shown(name)}, from {self.origin(name)}"
 
     def __repr__(self) -> str:
         """Return what differs from the defaults, without secrets."""
         set_here = (
             f"{name}={self.shown(name)}"
-            for name, option in declarations().items()
-            if getattr(self, name) != option.default
+            for name, row in table.declarations().items()
+            if getattr(self, name) != row.default
         )
         return f"Settings({', '.join(set_here)})"
-
-
-# By the name of a setting: its value, where it came from, and that for people.
-Layer = dict[str, tuple[Any, Source, str]]
-
-_UNSET: Final = ("", Source.DEFAULT, "default")
 
 
 def load_settings(
@@ -146,14 +105,10 @@ def load_settings(
     home
         The home directory; by default ``HOME``, else that of the user.
     site_file
-        The facility's file; by default ``CASA_ENV_SITE_FILE``, else `SITE_FILE`.
+        The facility's file; by default ``CASA_ENV_SITE_FILE``, else
+        ``/etc/casa-env/config.toml``.
     **arguments
         Settings by name; ``None`` stands for not given.
-
-    Returns
-    -------
-    Settings
-        The merged settings.
 
     Raises
     ------
@@ -178,29 +133,25 @@ def load_settings(
     environ = os.environ if environ is None else environ
     home = home or (Path(environ["HOME"]) if environ.get("HOME") else Path.home())
     site_file = site_file or Path(environ.get(SITE_FILE_VARIABLE) or SITE_FILE)
-    config_home = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    user_file = config_home / "casa-env" / "config.toml"
-    read = [
-        (read_config(site_file), Source.SITE_FILE),
-        (read_config(user_file), Source.USER_FILE),
-    ]
+    user_file = config_home(environ, home) / "casa-env" / "config.toml"
     files = [
-        _file_layers(file, source, home) for file, source in read if file is not None
+        _file_layers(site_file, Source.SITE_FILE, home),
+        _file_layers(user_file, Source.USER_FILE, home),
     ]
     given = [*_environment_layers(environ), _argument_layer(arguments)]
     profile = _picked_profile(files, given)
     detected = {"site": (detected_site(environ), Source.DETECTED, "detected")}
     layers = [
         detected,
-        *(file[table] for file in files for table in ("", profile) if table in file),
+        *(file[name] for file in files for name in ("", profile) if name in file),
         *given,
     ]
     return _merged(layers, home)
 
 
-def _merged(layers: Iterable[Layer], home: Path) -> Settings:
+def _merged(layers: Iterable[_Layer], home: Path) -> Settings:
     """Merge layers, the weakest first, and add what follows from the result."""
-    merged: Layer = {}
+    merged: _Layer = {}
     for layer in layers:
         merged.update(layer)
     site = merged["site"][0]
@@ -217,25 +168,23 @@ def _merged(layers: Iterable[Layer], home: Path) -> Settings:
     )
 
 
-def _picked_profile(files: Iterable[Mapping[str, Layer]], given: list[Layer]) -> str:
+def _picked_profile(files: Iterable[Mapping[str, _Layer]], given: list[_Layer]) -> str:
     """Return the profile that the strongest source picks; raise if there is none."""
     files = list(files)
     profile, origin = "", ""
-    for layer in [*(file[""] for file in files), *given]:
+    for layer in [*(file.get("", {}) for file in files), *given]:
         if "profile" in layer:
             profile, _, origin = layer["profile"]
-    known = sorted({table for file in files for table in file} - {""})
+    known = sorted({name for file in files for name in file} - {""})
     if profile and profile not in known:
-        what = (
-            f"There is no profile {profile!r}; there are: {', '.join(known) or 'none'}."
-        )
+        there = ", ".join(known) or "none"
+        what = f"There is no profile {profile!r}; there are: {there}."
         step = f"Pick another, or add [profile.{profile}] to a configuration file."
         raise SettingsError(what, looked_at=origin, next_step=step)
     return profile
 
 
-def _argument_layer(arguments: Mapping[str, object]) -> Layer:
-    """Return the arguments that were given."""
+def _argument_layer(arguments: Mapping[str, object]) -> _Layer:
     return {
         name: (_parsed(name, raw, f"argument {name}"), Source.ARGUMENT, "argument")
         for name, raw in arguments.items()
@@ -243,16 +192,16 @@ def _argument_layer(arguments: Mapping[str, object]) -> Layer:
     }
 
 
-def _environment_layers(environ: Mapping[str, str]) -> list[Layer]:
+def _environment_layers(environ: Mapping[str, str]) -> list[_Layer]:
     """Return the ecosystem's variables, then ours; unknown ones of ours are errors."""
-    ecosystem: Layer = {}
-    for name, option in declarations().items():
-        for variable in option.metadata["variables"]:
+    ecosystem: _Layer = {}
+    for name, row in table.declarations().items():
+        for variable in row.metadata["variables"]:
             # Most tools take an empty variable as not set; ours switches off.
             if environ.get(variable) and name not in ecosystem:
                 value = _parsed(name, environ[variable], variable)
                 ecosystem[name] = value, Source.ECOSYSTEM, variable
-    ours: Layer = {}
+    ours: _Layer = {}
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and variable != SITE_FILE_VARIABLE:
             name = variable.removeprefix(PREFIX).lower()
@@ -261,15 +210,29 @@ def _environment_layers(environ: Mapping[str, str]) -> list[Layer]:
     return [ecosystem, ours]
 
 
-def _file_layers(file: ConfigFile, source: Source, home: Path) -> dict[str, Layer]:
+def _file_layers(path: Path, source: Source, home: Path) -> dict[str, _Layer]:
     """Return a file's layers by profile, the common one as ``""``; check them all."""
-    layers: dict[str, Layer] = {}
-    for profile, table in file.tables().items():
+    text = _file_text(path)
+    try:
+        common = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        what = f"The configuration file is not valid TOML: {err}."
+        step = 'Write one `key = value` a line, texts in "quotes".'
+        raise SettingsError(what, looked_at=str(path), next_step=step) from err
+    # `profile = "slurm"` picks a profile; `[profile.slurm]` describes one.
+    profiles = common.pop("profile") if isinstance(common.get("profile"), dict) else {}
+    layers: dict[str, _Layer] = {}
+    for profile, keys in {"": common, **profiles}.items():
+        if not isinstance(keys, dict):
+            what = f"The profile {profile!r} is not a table."
+            step = f"Write a line [profile.{profile}] and its settings below it."
+            raise SettingsError(what, looked_at=str(path), next_step=step)
         layers[profile] = {}
-        for name, raw in table.items():
-            where = file.where(name, profile)
+        for name, raw in keys.items():
+            where = _line_of(name, profile, text, path)
             value = _expanded(_parsed(name, raw, where), home)
-            if declared(name).metadata["secret"] or (name == "profile" and profile):
+            secret = table.declared(name).metadata["secret"]
+            if secret or (name == "profile" and profile):
                 what = f"The setting {name} may not stand here."
                 step = f"Set the variable {PREFIX}{name.upper()} instead."
                 raise SettingsError(what, looked_at=where, next_step=step)
@@ -281,12 +244,48 @@ def _file_layers(file: ConfigFile, source: Source, home: Path) -> dict[str, Laye
     return layers
 
 
+def _file_text(path: Path) -> str:
+    """Return a configuration file's text, empty where there is no such file."""
+    try:
+        content = path.read_bytes()
+        return content.decode()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as err:
+        what = f"The configuration file cannot be read: {err.strerror}."
+        step = "Make it a readable file, or remove it."
+        raise SettingsError(what, looked_at=str(path), next_step=step) from err
+    except UnicodeDecodeError as err:
+        line = content.count(b"\n", 0, err.start) + 1
+        what = "The configuration file is not UTF-8 text."
+        step = "Save it as UTF-8."
+        where = f"{path}, line {line}"
+        raise SettingsError(what, looked_at=where, next_step=step) from err
+
+
+def _line_of(key: str, profile: str, text: str, path: Path) -> str:
+    """Return ``"file, line N"`` for a key of a file, or the file alone."""
+    inside = ""
+    assignment = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*=""")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\s*(.+?)\s*\]\s*(#.*)?$", line):
+            of_profile = re.fullmatch(
+                r"""["']?profile["']?\s*\.\s*["']?(.+?)["']?""", header[1]
+            )
+            inside = of_profile[1] if of_profile else header[1]
+            if not of_profile and not profile and inside == key:
+                return f"{path}, line {number}"
+        elif inside == profile and assignment.match(line):
+            return f"{path}, line {number}"
+    return str(path)
+
+
 def _parsed(name: str, raw: object, where: str) -> Any:  # noqa: ANN401 - any setting's
     """Return a setting's value from text, TOML or an argument."""
-    option = declared(name, where).metadata
-    choices = option["choices"]
+    row = table.declared(name, where)
+    choices = row.metadata["choices"]
     try:
-        value = option["parse"](raw)
+        value = table.parse(row, raw)
     except ValueError as err:
         problem = str(err)
     else:
@@ -294,15 +293,15 @@ def _parsed(name: str, raw: object, where: str) -> Any:  # noqa: ANN401 - any se
             return value
         problem = f"expected one of {', '.join(choices)}"
         if value:
-            problem += f"; the nearest is {nearest(value, choices)!r}"
-    given = "this value" if option["secret"] else _quoted(raw)
+            problem += f"; the nearest is {table.nearest(value, choices)!r}"
+    given = "this value" if row.metadata["secret"] else _quoted(raw)
     what = f"The setting {name} cannot be {given}: {problem}."
-    raise SettingsError(what, looked_at=where, next_step=f"{option['doc']}.")
+    raise SettingsError(what, looked_at=where, next_step=f"{row.metadata['doc']}.")
 
 
 def _quoted(raw: object) -> str:
     """Return a rejected value for an error: short, on one line, no URL's secrets."""
-    shown = values.shown(raw) if isinstance(raw, str | Path | tuple) else repr(raw)
+    shown = table.shown(raw) if isinstance(raw, str | Path | tuple) else repr(raw)
     return shown if len(shown) <= LONGEST_QUOTE else f"{shown[:LONGEST_QUOTE]}..."
 
 
