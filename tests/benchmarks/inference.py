@@ -17,8 +17,8 @@ on_one_core()  # before the libraries are loaded
 
 import numpy as np  # noqa: E402
 
-from agc.features import FEATURES  # noqa: E402
-from agc.model_store import MODEL_NAME, model_versions, shipped_models  # noqa: E402
+from agc.ttbar.features import FEATURES  # noqa: E402
+from agc.ttbar.ml.model_store import MODEL_NAME, model_versions, shipped_models  # noqa: E402
 from benchmarks.verdicts import verdict  # noqa: E402
 from casa_env.inference import predictor  # noqa: E402
 from casa_env.model_repository import (  # noqa: E402

@@ -13,8 +13,8 @@ on_one_core()  # before the libraries are loaded
 
 import numpy as np  # noqa: E402
 
-from agc.forests import forest_of, score_events  # noqa: E402
-from agc.permutations import FIRST_PERMUTATION  # noqa: E402
+from agc.ttbar.ml.forests import forest_of, score_events  # noqa: E402
+from agc.ttbar.permutations import FIRST_PERMUTATION  # noqa: E402
 from benchmarks.runtimes import runtimes  # noqa: E402
 from support.assignment import (  # noqa: E402
     all_features,

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from agc.catalog import (
+from agc.errors import CatalogError
+from agc.inputs.catalog import (
     CATALOG_SHA256,
     CATALOG_URL,
     fetch_catalog,
     parse_catalog,
 )
-from agc.errors import CatalogError
-from agc.filesets import catalog_fileset, ttbar_fileset
-from agc.samples import SAMPLES
+from agc.inputs.filesets import catalog_fileset, ttbar_fileset
+from agc.inputs.samples import SAMPLES
 
 #: Files and events of each sample: the AGC's catalog at c37bf59.
 PUBLISHED = {

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import xgboost
 
-import agc.jet_assignment
+import agc.ttbar.ml.jet_assignment
 from agc.errors import AnalysisError
-from agc.forests import forest_of, score_events, table_bytes
-from agc.jet_assignment import assignment_models, best_rows, permutation_scores
-from agc.permutations import FIRST_PERMUTATION
+from agc.ttbar.ml.forests import forest_of, score_events, table_bytes
+from agc.ttbar.ml.jet_assignment import assignment_models, best_rows, permutation_scores
+from agc.ttbar.permutations import FIRST_PERMUTATION
 from support.assignment import (
     all_features,
     chunk_of,
@@ -118,11 +118,11 @@ def test_a_model_too_large_for_masks_is_scored_by_xgboost_with_the_threads_given
     booster = trained(x, rounds=10, depth=4)
     models = assignment_models(trained_on_even=booster, trained_on_odd=booster)
     by_masks = permutation_scores(models, event, n_jets, x)
-    monkeypatch.setattr(agc.jet_assignment, "TABLE_LIMIT_BYTES", 0)
-    agc.jet_assignment._scorer.cache_clear()
+    monkeypatch.setattr(agc.ttbar.ml.jet_assignment, "TABLE_LIMIT_BYTES", 0)
+    agc.ttbar.ml.jet_assignment._scorer.cache_clear()
     by_xgboost = permutation_scores(models, event, n_jets, x, threads=1)
-    scorer = agc.jet_assignment._scorer(models.trained_on_even)
-    agc.jet_assignment._scorer.cache_clear()
+    scorer = agc.ttbar.ml.jet_assignment._scorer(models.trained_on_even)
+    agc.ttbar.ml.jet_assignment._scorer.cache_clear()
     assert isinstance(scorer, xgboost.Booster)
     assert '"nthread":"1"' in scorer.save_config()
     np.testing.assert_array_equal(by_masks, by_xgboost)

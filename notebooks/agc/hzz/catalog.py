@@ -7,9 +7,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from agc.catalog import TIMEOUT_S, cache_folder
 from agc.errors import CatalogError
 from agc.hzz.samples import Sample
+from agc.inputs.catalog import TIMEOUT_S, cache_folder
 
 __all__ = ["BASE_URL", "SHA256", "fetch_file", "kept_file", "verified"]
 

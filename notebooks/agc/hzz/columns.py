@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from agc.columns import FloatArray, IntArray, flat_columns
 from agc.errors import ImplausibleUnitsError
-from agc.rootfiles import load_arrays
+from agc.inputs.columns import FloatArray, IntArray, flat_columns
+from agc.inputs.rootfiles import load_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

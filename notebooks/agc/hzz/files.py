@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Literal
 from agc.errors import CatalogError
 from agc.hzz.catalog import fetch_file, kept_file, verified
 from agc.hzz.samples import DATA, SAMPLES, SIMULATED
-from agc.simulation.manifest import MANIFEST, read_manifest
 
 __all__ = [
     "SHARED_FOLDER",
@@ -22,6 +22,9 @@ __all__ = [
     "standin_data",
     "standin_simulation",
 ]
+
+#: What lists the files of a stand-in, with their sums of weights.
+MANIFEST = "manifest.json"
 
 _log = logging.getLogger(__name__)
 
@@ -162,9 +165,7 @@ def standin_data(folder: Path = STANDIN_FOLDER) -> dict[str, str]:
     dict of str to str
         One file, in the place of the first period.
     """
-    from agc.hzz.simulation.recipes import PSEUDODATA
-
-    return {"data_A": str(folder / f"{PSEUDODATA}.root")}
+    return {"data_A": str(folder / "data_standin.root")}
 
 
 def standin_simulation(
@@ -190,7 +191,7 @@ def standin_simulation(
         The manifest is missing, or lacks the ZZ or the ggH sample.
     """
     try:
-        listed = read_manifest(folder)["samples"]
+        listed = json.loads((folder / MANIFEST).read_text())["samples"]
         there = [s.name for s in SIMULATED if s.name in listed]
         sumw = {name: float(listed[name]["sumw"]) for name in there}
         files = {name: str(folder / listed[name]["file"]) for name in there}

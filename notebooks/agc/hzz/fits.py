@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from agc.fits import Estimate, Fit, FitError, estimate, fit_workspace
 from agc.hzz.workspace import POI, ZZ_NORM
+from agc.model.fit import Estimate, Fit, FitError, estimate, fit_workspace
 
 __all__ = ["HzzFit", "fit_signal", "upper_limit"]
 
@@ -63,7 +63,7 @@ def fit_signal(workspace: dict[str, Any]) -> HzzFit:
 
     Raises
     ------
-    agc.fits.FitError
+    agc.model.fit.FitError
         Minuit found no minimum, or no covariance there.
     """
     import cabinetry
@@ -109,7 +109,7 @@ def upper_limit(
 
     Raises
     ------
-    agc.fits.FitError
+    agc.model.fit.FitError
         There is no such signal below 10, the end of the parameter's range.
 
     Notes

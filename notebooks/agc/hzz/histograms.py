@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agc.hists.spectra import contents, spectrum
 from agc.hzz.samples import DATA, LUMI_PB, PROCESSES, Sample, sample_named
 from agc.hzz.variations import NOMINAL, VARIATIONS
-from agc.spectra import contents, spectrum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import hist
     from numpy.typing import NDArray
 
-    from agc.columns import FloatArray
+    from agc.inputs.columns import FloatArray
 
 __all__ = [
     "MASS_HIGH",

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agc.figures import styled
+from agc.hists.spectra import contents, spectrum, variances
 from agc.hzz.histograms import OBSERVABLE, REGION, processes_of
 from agc.hzz.samples import DATA, LUMI_PB, PROCESS_COLOURS, PROCESS_LABELS, PROCESSES
 from agc.hzz.variations import NOMINAL
-from agc.spectra import contents, spectrum, variances
-from agc.stacks import process_yields, stacked_figure
+from agc.show.stack import process_yields, stacked_figure
+from agc.show.style import styled
 
 if TYPE_CHECKING:
     import hist
@@ -86,7 +86,7 @@ def plot_prediction(
     Parameters
     ----------
     prediction
-        ``fit.prefit`` or ``fit.postfit`` of `agc.fits.fit_workspace`.
+        ``fit.prefit`` or ``fit.postfit`` of `agc.model.fit.fit_workspace`.
     histogram
         Its data are drawn as points.
     inputs

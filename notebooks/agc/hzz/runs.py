@@ -13,8 +13,8 @@ from agc.hzz.files import Inputs
 from agc.hzz.histograms import histogram_of, mass_sums
 from agc.hzz.samples import sample_named
 from agc.hzz.selection import CHANNELS, CUTS, select
-from agc.rootfiles import entries_and_uuid
-from agc.tasks import Piece, pieces_of, run_tasks
+from agc.inputs.pieces import Piece, pieces_of, run_tasks
+from agc.inputs.rootfiles import entries_and_uuid
 
 if TYPE_CHECKING:
     import hist

@@ -11,8 +11,8 @@ from agc.hzz.histograms import MASS_HIGH, MASS_LOW
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agc.columns import FloatArray
     from agc.hzz.columns import Events
+    from agc.inputs.columns import FloatArray
 
 __all__ = ["CHANNELS", "CUTS", "Selected", "four_lepton_mass", "select"]
 

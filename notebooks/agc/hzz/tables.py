@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from agc.hists.spectra import contents, spectrum, variances
 from agc.hzz.histograms import event_weight, processes_of
 from agc.hzz.samples import DATA, sample_named
 from agc.hzz.selection import CHANNELS, CUTS
-from agc.spectra import contents, spectrum, variances
-from agc.variations import NOMINAL
+from agc.inputs.variations import NOMINAL
 
 if TYPE_CHECKING:
     import hist

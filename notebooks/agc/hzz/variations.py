@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from agc.hzz.samples import PROCESSES
-from agc.variations import NOMINAL, Systematic
+from agc.inputs.variations import NOMINAL, Systematic
 
 __all__ = ["NOMINAL", "SYSTEMATICS", "VARIATIONS", "ZZ_NORM_UNCERTAINTY", "Factors"]
 

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agc.hists.spectra import spectrum
 from agc.hzz.histograms import OBSERVABLE, REGION, processes_of
 from agc.hzz.samples import DATA
 from agc.hzz.variations import NOMINAL, SYSTEMATICS, ZZ_NORM_UNCERTAINTY
-from agc.spectra import spectrum
-from agc.workspace import norm_plus_shape, workspace_of
+from agc.model.workspace import norm_plus_shape, workspace_of
 
 if TYPE_CHECKING:
     import hist

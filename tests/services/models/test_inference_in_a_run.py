@@ -13,18 +13,18 @@ import requests
 from coffea.processor import DaskExecutor, IterativeExecutor
 from distributed import Client, LocalCluster
 
-from agc import plots
 from agc.errors import AnalysisError
-from agc.feature_fit import FIT_FEATURES, feature_fit
-from agc.filesets import standin_fileset
-from agc.fits import fit_workspace
-from agc.jet_assignment import AssignmentModels
-from agc.model_store import MODEL_NAME
-from agc.pseudodata import pseudodata
-from agc.runs import TtbarResult, run_ttbar
-from agc.scoring import assignment_here
-from agc.templates import fit_templates
-from agc.workspace import build_workspace
+from agc.inputs.filesets import standin_fileset
+from agc.model.fit import fit_workspace
+from agc.model.pseudodata import pseudodata
+from agc.model.templates import fit_templates
+from agc.model.workspace import build_workspace
+from agc.ttbar import plots
+from agc.ttbar.feature_fit import FIT_FEATURES, feature_fit
+from agc.ttbar.ml.jet_assignment import AssignmentModels
+from agc.ttbar.ml.model_store import MODEL_NAME
+from agc.ttbar.ml.scoring import assignment_here
+from agc.ttbar.runs import TtbarResult, run_ttbar
 from casa_env.errors import ServerLostError
 from casa_env.inference import IN_PROCESS
 from casa_env.settings import Settings, load_settings

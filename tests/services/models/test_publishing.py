@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agc.jet_assignment import AssignmentModels
-from agc.model_store import MODEL_NAME, model_versions
+from agc.ttbar.ml.jet_assignment import AssignmentModels
+from agc.ttbar.ml.model_store import MODEL_NAME, model_versions
 from casa_env.errors import InferenceError, SettingsError
 from casa_env.inference import predictor
 from casa_env.model_repository import publish_models

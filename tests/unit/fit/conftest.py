@@ -11,13 +11,13 @@ import hist
 import numpy as np
 import pytest
 
-from agc.fits import Fit, fit_workspace
-from agc.histograms import empty_histograms
-from agc.pseudodata import pseudodata
-from agc.samples import LUMI_PB, SAMPLES, Sample
-from agc.templates import fit_templates
-from agc.variations import variations_of
-from agc.workspace import build_workspace
+from agc.hists.build import empty_histograms
+from agc.inputs.samples import LUMI_PB, SAMPLES, Sample
+from agc.inputs.variations import variations_of
+from agc.model.fit import Fit, fit_workspace
+from agc.model.pseudodata import pseudodata
+from agc.model.templates import fit_templates
+from agc.model.workspace import build_workspace
 
 Histograms = dict[str, hist.Hist[Any]]
 

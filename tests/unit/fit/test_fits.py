@@ -8,11 +8,11 @@ import numpy as np
 import pyhf
 import pytest
 
-from agc.fits import Fit, FitError, estimate, fit_workspace
-from agc.fits import _check_covariance as check_covariance
-from agc.pseudodata import pseudodata
-from agc.spectra import spectrum
-from agc.workspace import POI, build_workspace
+from agc.hists.spectra import spectrum
+from agc.model.fit import Fit, FitError, estimate, fit_workspace
+from agc.model.fit import _check_covariance as check_covariance
+from agc.model.pseudodata import pseudodata
+from agc.model.workspace import POI, build_workspace
 
 Histograms = dict[str, hist.Hist[Any]]
 
@@ -97,7 +97,7 @@ def with_statistics_of(templates: Histograms, factor: float) -> dict[str, Any]:
 def test_a_second_more_careful_attempt_saves_the_fit(
     templates: Histograms, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="agc.fits"):
+    with caplog.at_level(logging.INFO, logger="agc.model.fit"):
         fitted = fit_workspace(with_statistics_of(templates, 300))
     assert "second attempt: the distance to the minimum" in caplog.text
     assert fitted.ttbar_norm.value == pytest.approx(0.92, abs=0.03)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import yaml
 
-from agc.fits import Fit
-from agc.hepdata import write_submission
-from agc.hepdata_tables import prefit_table
-from agc.histograms import REGIONS
-from agc.samples import PROCESS_LABELS, PROCESSES
-from agc.spectra import contents, spectrum
-from agc.variations import SYSTEMATICS
+from agc.hists.build import REGIONS
+from agc.hists.spectra import contents, spectrum
+from agc.inputs.samples import PROCESS_LABELS, PROCESSES
+from agc.inputs.variations import SYSTEMATICS
+from agc.model.fit import Fit
+from agc.show.hepdata import write_submission
+from agc.show.hepdata_tables import prefit_table
 
 Histograms = dict[str, hist.Hist[Any]]
 LABEL = "Simulation by us, not CMS data"

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from matplotlib.patches import StepPatch
 
-from agc.figures import PROCESS_COLOURS, save_figure
-from agc.fit_plots import plot_correlations, plot_pulls
-from agc.fits import Fit
-from agc.plots import plot_observable, plot_prediction
-from agc.pseudodata import pseudodata
-from agc.samples import PROCESS_LABELS, PROCESSES
-from agc.spectra import contents, spectrum
-from agc.variation_plots import plot_variation, plot_variations
-from agc.variations import SYSTEMATICS, Systematic
+from agc.hists.spectra import contents, spectrum
+from agc.inputs.samples import PROCESS_LABELS, PROCESSES
+from agc.inputs.variations import SYSTEMATICS, Systematic
+from agc.model.fit import Fit
+from agc.model.pseudodata import pseudodata
+from agc.show.fit import plot_correlations, plot_pulls
+from agc.show.style import PROCESS_COLOURS, save_figure
+from agc.show.variations import plot_variation, plot_variations
+from agc.ttbar.plots import plot_observable, plot_prediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

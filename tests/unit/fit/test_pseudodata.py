@@ -6,10 +6,10 @@ import hist
 import numpy as np
 import pytest
 
-from agc.histograms import empty_histograms
-from agc.pseudodata import pseudodata
-from agc.spectra import contents, spectrum, variances
-from agc.templates import (
+from agc.hists.build import empty_histograms
+from agc.hists.spectra import contents, spectrum, variances
+from agc.model.pseudodata import pseudodata
+from agc.model.templates import (
     EmptyTemplateError,
     MirroredTemplateError,
     check_templates,

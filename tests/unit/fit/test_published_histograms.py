@@ -9,15 +9,15 @@ import hist
 import numpy as np
 import pytest
 
-from agc.fits import fit_workspace
-from agc.histograms import REGIONS, empty_histograms
-from agc.pseudodata import pseudodata
-from agc.runs import normalised
-from agc.samples import PROCESSES, SAMPLES, Sample
-from agc.spectra import contents, spectrum
-from agc.templates import fit_templates
-from agc.variations import NOMINAL, SCALE_VAR, variations_of
-from agc.workspace import build_workspace
+from agc.hists.build import REGIONS, empty_histograms
+from agc.hists.spectra import contents, spectrum
+from agc.inputs.samples import PROCESSES, SAMPLES, Sample
+from agc.inputs.variations import NOMINAL, SCALE_VAR, variations_of
+from agc.model.fit import fit_workspace
+from agc.model.pseudodata import pseudodata
+from agc.model.templates import fit_templates
+from agc.model.workspace import build_workspace
+from agc.ttbar.runs import normalised
 
 Histograms = dict[str, hist.Hist[Any]]
 Published = Callable[[int], Histograms]

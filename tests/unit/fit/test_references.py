@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agc.comparison import compare
-from agc.histograms import empty_histograms
-from agc.references import load_histograms, save_histograms
+from agc.hists.build import empty_histograms
+from agc.hists.compare import compare
+from agc.hists.io import load_histograms, save_histograms
 
 Histograms = dict[str, hist.Hist[Any]]
 #: The position of ttbar/nominal on the process and variation axes.

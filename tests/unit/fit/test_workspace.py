@@ -10,12 +10,12 @@ import numpy as np
 import pyhf
 import pytest
 
-from agc.histograms import REGIONS
-from agc.samples import PROCESSES
-from agc.spectra import contents, spectrum
-from agc.templates import EmptyTemplateError
-from agc.variations import SYSTEMATICS
-from agc.workspace import POI, build_workspace, configuration
+from agc.hists.build import REGIONS
+from agc.hists.spectra import contents, spectrum
+from agc.inputs.samples import PROCESSES
+from agc.inputs.variations import SYSTEMATICS
+from agc.model.templates import EmptyTemplateError
+from agc.model.workspace import POI, build_workspace, configuration
 
 Histograms = dict[str, hist.Hist[Any]]
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from coffea.processor import IterativeExecutor
 
-from agc.fits import estimate, fit_workspace
+from agc.hists.spectra import spectrum
 from agc.hzz.files import Inputs, collision_data, hzz_inputs, standin_simulation
 from agc.hzz.plots import garwood, plot_mass
 from agc.hzz.runs import run_hzz
 from agc.hzz.workspace import POI, build_workspace
-from agc.spectra import spectrum
+from agc.model.fit import estimate, fit_workspace
 
 if TYPE_CHECKING:
     import hist

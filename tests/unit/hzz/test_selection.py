@@ -10,15 +10,15 @@ import pytest
 from coffea.processor import IterativeExecutor
 
 from agc.errors import ImplausibleUnitsError
+from agc.hists.io import load_histograms
+from agc.hists.spectra import contents, spectrum
 from agc.hzz.columns import BRANCHES, TREE, read_events
 from agc.hzz.files import Inputs, collision_data, hzz_inputs, standin_data
 from agc.hzz.histograms import REGION, data_only, event_weight
 from agc.hzz.runs import HzzResult, run_hzz
 from agc.hzz.samples import DATA, sample_named
 from agc.hzz.selection import select
-from agc.references import load_histograms
-from agc.rootfiles import load_arrays
-from agc.spectra import contents, spectrum
+from agc.inputs.rootfiles import load_arrays
 
 if TYPE_CHECKING:
     import awkward as ak
