@@ -36,7 +36,7 @@ FOR_PEOPLE: Final = (
     *("jupyterlab", "jupyter-server-proxy", "jupyter-resource-usage"),
     *("jupyterlab-git", "dask-labextension", "nbgitpuller", "ipympl", "ipywidgets"),
     *("nbclient", "nbformat", "pip", "jupyterhub", "jupyter-repo2docker", "notebook"),
-    *("pytest", "nbval", "hatchling", "editables"),
+    *("pytest", "nbval", "hatchling", "editables", "hepdata-lib", "pooch"),
 )
 
 #: The folders of extra packages that this process has shipped.
