@@ -52,18 +52,7 @@ class Comparison:
 def compare(
     found: dict[str, hist.Hist[Any]], expected: dict[str, hist.Hist[Any]]
 ) -> Comparison:
-    """Compare histograms bin by bin, under- and overflow included.
-
-    Parameters
-    ----------
-    found, expected
-        One histogram for each region, with the axes ``observable``, ``process``,
-        ``variation`` and the Weight storage.
-
-    Returns
-    -------
-    Comparison
-        Use it as ``assert report.agree, report``.
+    """Compare by region, bin by bin, with under- and overflow.
 
     Notes
     -----

@@ -1,19 +1,17 @@
-"""The AGC's own catalog of its inputs: fetched once, checked, kept."""
+"""Public inputs: fetched once, checked, kept; and the AGC's own list of its files."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
-import urllib.request
 from pathlib import Path
 from typing import TypeAlias
 
 from agc.errors import CatalogError
 from agc.inputs.samples import SAMPLES
 
-__all__ = ["TIMEOUT_S", "Catalog", "cache_folder", "fetch_catalog", "parse_catalog"]
+__all__ = ["TIMEOUT_S", "Catalog", "fetch_catalog", "fetched", "parse_catalog"]
 
 #: Dataset name -> path or URL of each file -> its number of generated events.
 Catalog: TypeAlias = dict[str, dict[str, int]]
@@ -25,22 +23,78 @@ CATALOG_URL = (
 )
 CATALOG_SHA256 = "84704916322c6eb48b2f21ff7ef305ffd36aed132be5f43f1f48343cb5ef283f"
 
-#: Longest wait for one answer of the server, in seconds.
+#: Longest wait for one answer of a server, in seconds.
 TIMEOUT_S = 20.0
 
 
+def fetched(
+    url: str,
+    sha256: str | None,
+    *,
+    without: str,
+    folder: str = "",
+    cache: Path | None = None,
+    timeout: float = TIMEOUT_S,
+) -> Path:
+    """Return a public file, from the cache or from where it is published.
+
+    Parameters
+    ----------
+    url
+        Where it is published.
+    sha256
+        What its content must be; None where nobody has published that.
+    without
+        What to do without a network, for the error.
+    folder
+        A folder of the cache.
+    cache
+        By default the user's; one that cannot be written is replaced by a temporary
+        folder.
+    timeout
+        Longest wait for an answer of the server, in seconds.
+
+    Raises
+    ------
+    CatalogError
+        Neither cached nor reachable, or the content is another one.
+    """
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    place = (cache or Path(pooch.os_cache("casa-env"))) / folder
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        place = Path(tempfile.mkdtemp(prefix="casa-env-"))
+    if not os.access(place, os.W_OK):
+        place = Path(tempfile.mkdtemp(prefix="casa-env-"))
+    name = url.rsplit("/", 1)[-1]
+    try:
+        return Path(
+            pooch.retrieve(
+                url,
+                f"sha256:{sha256}" if sha256 else None,
+                fname=f"{sha256[:16]}-{name}" if sha256 and not folder else name,
+                path=place,
+                downloader=pooch.HTTPDownloader(timeout=timeout, progressbar=True),
+            )
+        )
+    except ValueError as error:
+        msg = f"{url} is not what was published, and not used ({error})"
+        raise CatalogError(msg) from error
+    except OSError as error:
+        msg = f"{name} cannot be fetched from {url} ({error}). {without}"
+        raise CatalogError(msg) from error
+
+
 def parse_catalog(text: str) -> Catalog:
-    """Read the AGC's list of files.
+    """Read the AGC's list of files, for all nine samples in the list's order.
 
     Parameters
     ----------
     text
         JSON: process -> variation -> ``files``, each with ``path`` and ``nevts``.
-
-    Returns
-    -------
-    Catalog
-        For all nine samples, in the list's order.
 
     Raises
     ------
@@ -73,66 +127,10 @@ def fetch_catalog(
     cache: Path | None = None,
     timeout: float = TIMEOUT_S,
 ) -> Catalog:
-    """Return the AGC's catalog, from the cache or from upstream.
-
-    Parameters
-    ----------
-    url
-        Where it is published, at a fixed commit.
-    sha256
-        What its content must be.
-    cache
-        Folder to keep it in; by default ``$XDG_CACHE_HOME/casa-env``.
-    timeout
-        Longest wait for the server, in seconds.
-
-    Returns
-    -------
-    Catalog
-        As `parse_catalog`.
-
-    Raises
-    ------
-    CatalogError
-        Neither cached nor reachable, or the content is another one.
-    """
-    kept = (cache or cache_folder()) / f"nanoaod_inputs-{sha256[:16]}.json"
-    try:
-        content = kept.read_bytes()
-    except OSError:
-        content = b""
-    if hashlib.sha256(content).hexdigest() == sha256:
-        return parse_catalog(content.decode())
-    try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 - a constant, or the caller's choice
-            content = answer.read()
-    except OSError as error:
-        msg = (
-            f"the AGC's catalog cannot be fetched from {url} ({error}). Without a "
-            "network use N_FILES = 0: the simulated stand-in, which is in this "
-            "repository"
-        )
-        raise CatalogError(msg) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        msg = f"{url} has sha256 {found} instead of {sha256}: it is not used"
-        raise CatalogError(msg)
-    _keep(content, kept)
-    return parse_catalog(content.decode())
-
-
-def cache_folder() -> Path:
-    """Return the folder for what is fetched: ``$XDG_CACHE_HOME/casa-env``."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "casa-env"
-
-
-def _keep(content: bytes, kept: Path) -> None:
-    """Write the cache file whole or not at all; a cache that cannot be is left out."""
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as partial:
-            partial.write(content)
-        Path(partial.name).replace(kept)
-    except OSError:
-        return
+    """Return the AGC's catalog, from the cache or from where it is published."""
+    without = (
+        "Without a network use N_FILES = 0: the simulated stand-in, which is in this "
+        "repository"
+    )
+    kept = fetched(url, sha256, without=without, cache=cache, timeout=timeout)
+    return parse_catalog(kept.read_text(encoding="utf-8"))

@@ -18,6 +18,8 @@ class Process:
     colour: str
     xsec_pb: float = 0.0
     """Cross-section times branching fraction."""
+    optional: bool = False
+    """Whether a fit goes on without it where it has no events."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ __all__ = [
     "Dataset",
     "Fileset",
     "catalog_fileset",
+    "event_weight",
     "fileset_label",
     "sample_table",
     "standin_fileset",
@@ -34,7 +35,8 @@ class Dataset(TypedDict):
     files: dict[str, str]
     """Path or URL of each file, and the name of the tree in it."""
     metadata: dict[str, Any]
-    """``process``, ``variation`` and ``xsec_pb``."""
+    """``process``, ``variation`` and ``xsec_pb``; ``sumw`` where events are generated
+    with weights."""
     nevts: dict[str, int]
     """Generated events of each file, for the normalisation."""
 
@@ -44,7 +46,7 @@ Fileset = dict[str, Dataset]
 
 
 def ttbar_fileset(n_files: int = 0) -> Fileset:
-    """Return the inputs of the ttbar task.
+    """Return the inputs of the ttbar task, all nine samples.
 
     Parameters
     ----------
@@ -52,11 +54,6 @@ def ttbar_fileset(n_files: int = 0) -> Fileset:
         0: the simulated stand-in of this repository, which needs no network. 1 or
         more: the first so many files of each sample of the AGC's inputs; -1: all of
         them (787 files, 1.78 TB).
-
-    Returns
-    -------
-    Fileset
-        All nine samples.
 
     Raises
     ------
@@ -78,50 +75,39 @@ def fileset_label(n_files: int) -> str:
     return "CMS Open Data 2015 simulation"
 
 
+def event_weight(dataset: Dataset, *, lumi_pb: float) -> float:
+    """Return what an event's own weight is multiplied by; 1 for collision data.
+
+    That is cross-section x luminosity / generated events, or the sum of their weights.
+    """
+    metadata = dataset["metadata"]
+    if metadata["process"] == "data":
+        return 1.0
+    generated = metadata.get("sumw") or sum(dataset["nevts"].values())
+    return float(metadata["xsec_pb"] * lumi_pb / generated)
+
+
 def sample_table(
     fileset: Fileset, *, lumi_pb: float = LUMI_PB
 ) -> list[dict[str, str | int | float]]:
     """Return one row for each dataset: files, events, cross-section and weight.
 
-    Parameters
-    ----------
-    fileset
-        As `ttbar_fileset` gives it.
-    lumi_pb
-        Integrated luminosity in 1/pb to normalise to.
-
-    Returns
-    -------
-    list of dict
-        With the columns ``dataset``, ``files``, ``events`` (generated),
-        ``cross-section [pb]`` and ``event weight``.
+    Events are those that were generated, or the sum of their weights.
     """
     return [
         {
             "dataset": name,
             "files": len(dataset["files"]),
-            "events": sum(dataset["nevts"].values()),
+            "events": dataset["metadata"].get("sumw") or sum(dataset["nevts"].values()),
             "cross-section [pb]": dataset["metadata"]["xsec_pb"],
-            "event weight": dataset["metadata"]["xsec_pb"]
-            * lumi_pb
-            / sum(dataset["nevts"].values()),
+            "event weight": event_weight(dataset, lumi_pb=lumi_pb),
         }
         for name, dataset in fileset.items()
     ]
 
 
 def standin_fileset(folder: Path = STANDIN_FOLDER) -> Fileset:
-    """Return the simulated stand-in: Pythia 8 events, not CMS data.
-
-    Parameters
-    ----------
-    folder
-        Where its files and ``manifest.json`` are.
-
-    Returns
-    -------
-    Fileset
-        One file for each sample.
+    """Return the simulated stand-in, one file for each sample: not CMS data.
 
     Raises
     ------
@@ -151,20 +137,7 @@ def standin_fileset(folder: Path = STANDIN_FOLDER) -> Fileset:
 
 
 def catalog_fileset(catalog: Catalog, n_files: int | None = None) -> Fileset:
-    """Return the first files of each sample of a catalog.
-
-    Parameters
-    ----------
-    catalog
-        As `agc.inputs.catalog.parse_catalog` returns it.
-    n_files
-        How many files of each sample; None for all.
-
-    Returns
-    -------
-    Fileset
-        All nine samples.
-    """
+    """Return the first files of each sample of a catalog; None for all."""
     return {
         sample.name: _dataset(
             sample, dict(list(catalog[sample.name].items())[:n_files])

@@ -39,22 +39,7 @@ class Piece(NamedTuple):
 
 
 def pieces_of(whole: Piece, entries: int, chunksize: int) -> list[Piece]:
-    """Cut a file into pieces of nearly equal size.
-
-    Parameters
-    ----------
-    whole
-        The file.
-    entries
-        Its number of entries.
-    chunksize
-        The most entries that a piece may have.
-
-    Returns
-    -------
-    list of Piece
-        In order; one even if there are no entries.
-    """
+    """Cut a file into pieces of nearly equal size, at least one, in order."""
     n = max(1, math.ceil(entries / chunksize))
     edges = [entries * i // n for i in range(n + 1)]
     return [
@@ -70,24 +55,7 @@ def run_tasks(
     *,
     description: str,
 ) -> dict[str, Any]:
-    """Run a task on every piece and add up what they return.
-
-    Parameters
-    ----------
-    task
-        Returns something that coffea can accumulate.
-    pieces
-        What to run it on; at least one.
-    executor
-        Any coffea executor.
-    description
-        For its progress bar.
-
-    Returns
-    -------
-    dict
-        The sum.
-    """
+    """Run a task on every piece and add up what they return, on any coffea executor."""
     if isinstance(executor, IterativeExecutor) and not executor.status:
         # coffea 2026.9 draws a progress bar all the same: longer than reading a skim
         found: dict[str, Any] = accumulate(map(task, pieces))
@@ -107,26 +75,8 @@ def read_piece(
 ) -> tuple[dict[str, ak.Array], int, int]:
     """Read a piece, or of a whole file the first piece.
 
-    Parameters
-    ----------
-    piece
-        What to read.
-    branches
-        The columns.
-    chunksize
-        As `pieces_of` takes it; None: the piece is not to be cut.
-
-    Returns
-    -------
-    arrays : dict
-        One array for each branch.
-    bytes_read, entries : int
-        Bytes that were requested, and the entries of the whole file.
-
-    Raises
-    ------
-    InputFileError
-        The file cannot be used.
+    Returns one array for each branch, the bytes that were requested, and the entries of
+    the whole file. Without ``chunksize``, the piece is not to be cut.
     """
     with opened_tree(piece.file, piece.tree, branches) as tree:
         entries = tree.num_entries

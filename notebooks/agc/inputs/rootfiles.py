@@ -52,19 +52,7 @@ def opened_tree(
 ) -> Iterator[Any]:
     """Open a file and its tree while the block lasts; check that branches are there.
 
-    Parameters
-    ----------
-    file, treename
-        Path or URL of a ROOT file, and the name of the TTree or RNTuple in it.
-    branches
-        What must be there.
-    **options
-        More options of `uproot.open`.
-
-    Yields
-    ------
-    uproot.TTree or uproot.RNTuple
-        The tree.
+    Options are those of `uproot.open`.
 
     Raises
     ------
@@ -94,23 +82,7 @@ def opened_tree(
 def entries_and_uuid(
     file: str, treename: str, branches: Collection[str]
 ) -> dict[str, Any]:
-    """Open a file and its tree; check that the branches are there.
-
-    Parameters
-    ----------
-    file, treename, branches
-        As `opened_tree` takes them.
-
-    Returns
-    -------
-    dict
-        ``"numentries"`` and ``"uuid"``, as coffea names them.
-
-    Raises
-    ------
-    InputFileError
-        As `opened_tree`.
-    """
+    """Return ``"numentries"`` and ``"uuid"`` of a file's tree, as coffea names them."""
     with opened_tree(file, treename, branches) as tree:
         return {"numentries": tree.num_entries, "uuid": tree.file.fUUID}
 
@@ -124,25 +96,7 @@ def load_arrays(
     entry_stop: int | None = None,
     **options: Any,  # noqa: ANN401 - uproot's own
 ) -> tuple[dict[str, ak.Array], int]:
-    """Open a file and read some branches of a range of its events.
-
-    Parameters
-    ----------
-    file, treename, branches, **options
-        As `opened_tree` takes them.
-    entry_start, entry_stop
-        The range; by default all entries.
-
-    Returns
-    -------
-    tuple of dict and int
-        As `tree_arrays`.
-
-    Raises
-    ------
-    InputFileError
-        As `opened_tree` and `tree_arrays`.
-    """
+    """Open a file and read some branches of a range of its events, as `tree_arrays`."""
     with opened_tree(file, treename, branches, **options) as tree:
         return tree_arrays(tree, file, branches, entry_start, entry_stop)
 
@@ -156,21 +110,7 @@ def tree_arrays(
 ) -> tuple[dict[str, ak.Array], int]:
     """Read some branches of a range of an open tree's events, all at once.
 
-    Parameters
-    ----------
-    tree
-        From `opened_tree`.
-    file
-        Its file, for errors.
-    branches
-        What to read.
-    entry_start, entry_stop
-        The range; None for the first and for the last.
-
-    Returns
-    -------
-    tuple of dict and int
-        One array for each branch, and the bytes that were requested from the file.
+    Returns one array for each branch, and the bytes that were requested of the file.
 
     Raises
     ------
@@ -196,13 +136,7 @@ def _one_branch(branch: Any, file: str, wanted: dict[str, Any]) -> ak.Array:  # 
 
 
 def require_branches(available: set[str], file: str, branches: Iterable[str]) -> None:
-    """Raise unless a tree has every branch that is to be read.
-
-    Raises
-    ------
-    MissingBranchError
-        It lacks one; the message names all that it lacks.
-    """
+    """Raise `MissingBranchError` for all branches that are to be read and not there."""
     missing = [name for name in branches if name not in available]
     if missing:
         raise MissingBranchError(file, f"no branch {', '.join(missing)}")

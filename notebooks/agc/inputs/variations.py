@@ -11,9 +11,7 @@ Formulas and names follow the AGC reference implementation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
+from agc.inputs.config import NOMINAL, Systematic
 from agc.inputs.samples import PROCESSES, SAMPLES
 
 __all__ = [
@@ -31,8 +29,6 @@ __all__ = [
     "variations_of",
 ]
 
-NOMINAL = "nominal"
-
 #: The jet energy scale, one-sided: every jet's pt times this factor.
 PT_SCALE_UP = 1.03
 #: Relative width of the Gaussian that smears every jet's pt.
@@ -45,32 +41,6 @@ N_BTAG_VARIATIONS = 4
 SCALE_VAR = 0.025
 #: Relative uncertainty of the luminosity, on every sample.
 LUMI_UNCERTAINTY = 0.03
-
-
-@dataclass(frozen=True)
-class Systematic:
-    """One nuisance parameter of the fit and the histograms that define it."""
-
-    label: str
-    """How fit results and pull plots call it."""
-
-    kind: Literal["kinematic", "weight", "sample"]
-    """``kinematic``: jets change, so the selection runs again. ``weight``: the nominal
-    selection with another weight. ``sample``: simulated separately."""
-
-    processes: tuple[str, ...]
-    """The processes it acts on."""
-
-    up: str
-    """The histogram label of the variation upwards."""
-
-    down: str | None = None
-    """The one downwards; None where the fit mirrors the upward one."""
-
-    @property
-    def variations(self) -> tuple[str, ...]:
-        """The histogram labels this systematic needs."""
-        return (self.up,) if self.down is None else (self.up, self.down)
 
 
 SYSTEMATICS = (
@@ -119,18 +89,8 @@ KINEMATIC_VARIATIONS = (
 def variations_of(process: str, sample_variation: str = NOMINAL) -> tuple[str, ...]:
     """Return the labels that a sample's events fill, in the order of `VARIATIONS`.
 
-    Parameters
-    ----------
-    process
-        One of `agc.inputs.samples.PROCESSES`.
-    sample_variation
-        ``"nominal"``, or what the whole sample stands for.
-
-    Returns
-    -------
-    tuple of str
-        For a nominal sample, ``"nominal"`` and every kinematic and weight variation
-        that acts on the process; for a varied sample, its own label only.
+    A nominal sample fills nominal and every kinematic and weight variation that acts on
+    the process; a varied sample its own label only.
 
     Raises
     ------

@@ -1,11 +1,11 @@
-"""The pseudo-data that the fit describes: there is no collision data in the task."""
+"""The pseudo-data that the ttbar fit describes: there is no collision data in it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from agc.hists.spectra import spectrum
-from agc.inputs.variations import NOMINAL
+from agc.inputs.config import NOMINAL
 
 if TYPE_CHECKING:
     import hist
@@ -14,20 +14,7 @@ __all__ = ["pseudodata"]
 
 
 def pseudodata(histograms: dict[str, hist.Hist[Any]]) -> dict[str, hist.Hist[Any]]:
-    """Build the pseudo-data of each region.
-
-    Parameters
-    ----------
-    histograms
-        One histogram for each region with the axes ``observable``, ``process`` and
-        ``variation``, normalised to the luminosity, in any binning.
-
-    Returns
-    -------
-    dict of str to hist.Hist
-        One histogram for each region with the axis ``observable`` alone. The variances
-        are those of the simulated events; a fit or a plot that treats the contents as
-        observed counts takes the Poisson variance instead.
+    """Build the pseudo-data of each histogram, with the variances of its events.
 
     Notes
     -----
@@ -37,10 +24,10 @@ def pseudodata(histograms: dict[str, hist.Hist[Any]]) -> dict[str, hist.Hist[Any
     so that ``ttbar_norm`` below one is expected.
     """
     return {
-        region: (
+        name: (
             spectrum(histogram, "ttbar", "ME_var") * 0.5
             + spectrum(histogram, "ttbar", "PS_var") * 0.5
             + spectrum(histogram, "wjets", NOMINAL)
         )
-        for region, histogram in histograms.items()
+        for name, histogram in histograms.items()
     }

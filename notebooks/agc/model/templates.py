@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agc.errors import AnalysisError
-from agc.hists.spectra import contents, spectrum
-from agc.inputs.samples import PROCESSES
-from agc.inputs.variations import NOMINAL, SYSTEMATICS
+from agc.hists.spectra import contents, processes_of, rebinned, spectrum
+from agc.inputs.config import NOMINAL
 
 if TYPE_CHECKING:
     import hist
 
+    from agc.inputs.config import Config
+
 __all__ = [
-    "FIT_LOW",
-    "FIT_MERGED_BINS",
     "EmptyTemplateError",
     "MirroredTemplateError",
     "check_templates",
     "fit_templates",
+    "fitted_processes",
 ]
-
-#: Lower edge of the fitted range in GeV (AGC reference implementation, c37bf59).
-FIT_LOW = 110.0
-#: How many bins of the histograms make one bin of the fit (same source).
-FIT_MERGED_BINS = 2
 
 
 class EmptyTemplateError(AnalysisError):
@@ -37,84 +32,50 @@ class MirroredTemplateError(AnalysisError):
     """A one-sided variation is too large to be mirrored around nominal."""
 
 
-def fit_templates(histograms: dict[str, hist.Hist[Any]]) -> dict[str, hist.Hist[Any]]:
-    """Rebin histograms for the fit; what lies outside of the fitted range is dropped.
-
-    Parameters
-    ----------
-    histograms
-        One histogram for each region; its first axis is ``observable`` in GeV.
-
-    Returns
-    -------
-    dict of str to hist.Hist
-        The same regions and other axes; ``observable`` has 11 bins from 110 to 550 GeV
-        and neither under- nor overflow. The input is unchanged.
+def fit_templates(
+    histograms: dict[str, hist.Hist[Any]], config: Config
+) -> dict[str, hist.Hist[Any]]:
+    """Return the histograms that are fitted, in the bins of the fit.
 
     Raises
     ------
     ValueError
-        A histogram has no bin edge at `FIT_LOW`, or the bins above it cannot be merged
-        in groups of `FIT_MERGED_BINS`.
+        A histogram's bins do not suit those of its entry in ``config.fit_channels``.
     """
-    return {region: _rebinned(region, h) for region, h in histograms.items()}
+    found = {}
+    for name, channel in config.fit_channels.items():
+        try:
+            found[name] = rebinned(
+                histograms[name], low=channel.low, merged=channel.merged
+            )
+        except ValueError as error:
+            msg = f"{name}: {error}"
+            raise ValueError(msg) from error
+    return found
 
 
-def _rebinned(region: str, histogram: hist.Hist[Any]) -> hist.Hist[Any]:
-    import hist
-
-    axis = histogram.axes["observable"]
-    n_fitted = np.count_nonzero(axis.edges[:-1] >= FIT_LOW - 1e-9)
-    if not np.isclose(axis.edges, FIT_LOW).any() or n_fitted % FIT_MERGED_BINS:
-        msg = (
-            f"the {region} histogram cannot be rebinned for the fit: it has "
-            f"{axis.size} bins from {axis.edges[0]:g} to {axis.edges[-1]:g} GeV; an "
-            f"edge at {FIT_LOW:g} GeV and a multiple of {FIT_MERGED_BINS} bins above "
-            "it are needed"
-        )
-        raise ValueError(msg)
-    first = axis.size - int(n_fitted)
-    # hist's stubs do not know that slices leave the axes there.
-    merged = cast(
-        "hist.Hist[Any]",
-        histogram[first : axis.size : hist.rebin(FIT_MERGED_BINS), ...],
-    )
-    rebinned = hist.Hist(
-        hist.axis.Variable(
-            merged.axes["observable"].edges,
-            name="observable",
-            label=axis.label,
-            flow=False,
-        ),
-        *(other for other in histogram.axes if other.name != "observable"),
-        storage=histogram.storage_type(),
-        label=histogram.label,
-    )
-    rebinned.view()[...] = merged.view()
-    return rebinned
+def fitted_processes(templates: dict[str, hist.Hist[Any]], config: Config) -> list[str]:
+    """Return the processes of the model: all but optional ones without events."""
+    names = list(config.processes)
+    there = {p for h in templates.values() for p in processes_of(h, names)}
+    return [p for p in names if p in there or not config.processes[p].optional]
 
 
 def check_templates(
-    templates: dict[str, hist.Hist[Any]], data: dict[str, hist.Hist[Any]]
+    templates: dict[str, hist.Hist[Any]],
+    data: dict[str, hist.Hist[Any]],
+    config: Config,
 ) -> None:
     """Refuse what cannot be fitted, and say which histogram is to blame.
-
-    Parameters
-    ----------
-    templates
-        One histogram for each region, as `fit_templates` makes them.
-    data
-        The observed yields of each region in the same binning.
 
     Raises
     ------
     EmptyTemplateError
-        A template or a region's data has no events in the fitted range, or there are
-        data where nothing is predicted. All such regions, processes and variations
-        are listed.
+        A template or a region's data have no events in the fitted range, or there are
+        data where nothing is predicted; all such are listed.
     MirroredTemplateError
         A one-sided variation doubles a yield or more, so that its mirror image leaves
-        nothing: the model has no value there. All such are listed.
+        nothing: the model has no value there.
     ValueError
         A yield is negative or not finite.
 
@@ -124,47 +85,28 @@ def check_templates(
     the template's total, which therefore must not be zero. Single empty bins are fine.
     """
     empty: list[str] = []
+    doubled: list[str] = []
+    processes = fitted_processes(templates, config)
     for region, histogram in templates.items():
-        for process in PROCESSES:
-            for variation in (
-                NOMINAL,
-                *(
-                    name
-                    for systematic in SYSTEMATICS
-                    if process in systematic.processes
-                    for name in systematic.variations
-                ),
-            ):
-                name = f"{region}/{process}/{variation}"
-                if _total(spectrum(histogram, process, variation), name) <= 0:
-                    empty.append(name)
-        if _total(data[region], f"{region}/data") <= 0:
-            empty.append(f"{region}/data")
-        empty.extend(_uncovered(region, histogram, data[region]))
+        for process in processes:
+            total = _total(histogram, region, process, NOMINAL)
+            if total <= 0:
+                empty.append(f"{region}/{process}/{NOMINAL}")
+            for systematic in config.acting(process):
+                for variation in systematic.variations:
+                    name = f"{region}/{process}/{variation}"
+                    varied = _total(histogram, region, process, variation)
+                    empty += [name] * (varied <= 0)
+                    # Two equal sums of floats may differ in the last digits.
+                    if systematic.down is None and varied > 2 * total * (1 - 1e-9):
+                        doubled.append(f"{name} ({varied:.1f}, nominal {total:.1f})")
+        empty += _without_events(region, histogram, data[region], processes)
     if empty:
         msg = (
             f"the fit needs events in: {', '.join(empty)}. Nothing was selected there: "
             "read more files, or look whether that sample was read at all"
         )
         raise EmptyTemplateError(msg)
-    _check_mirrored(templates)
-
-
-def _check_mirrored(templates: dict[str, hist.Hist[Any]]) -> None:
-    doubled = []
-    for region, histogram in templates.items():
-        for systematic in SYSTEMATICS:
-            if systematic.down is not None:
-                continue
-            for process in systematic.processes:
-                nominal, up = (
-                    float(contents(spectrum(histogram, process, variation)).sum())
-                    for variation in (NOMINAL, systematic.up)
-                )
-                # Two equal sums of floats may differ in the last digits.
-                if up >= 2 * nominal * (1 - 1e-9):
-                    name = f"{region}/{process}/{systematic.up}"
-                    doubled.append(f"{name} ({up:.1f}, nominal {nominal:.1f})")
     if doubled:
         msg = (
             f"too large to be mirrored around nominal: {', '.join(doubled)}. These are "
@@ -173,21 +115,29 @@ def _check_mirrored(templates: dict[str, hist.Hist[Any]]) -> None:
         raise MirroredTemplateError(msg)
 
 
-def _total(histogram: hist.Hist[Any], name: str) -> float:
-    values = contents(histogram)
+def _total(
+    histogram: hist.Hist[Any], region: str, process: str, variation: str
+) -> float:
+    values = contents(spectrum(histogram, process, variation))
     if not np.isfinite(values).all() or (values < 0).any():
         msg = (
-            f"the template {name} has negative or undefined yields: {values.tolist()}; "
-            "the likelihood is a product of Poisson terms and has no value there"
+            f"the template {region}/{process}/{variation} has negative or undefined "
+            f"yields: {values.tolist()}; the likelihood is a product of Poisson terms "
+            "and has no value there"
         )
         raise ValueError(msg)
     return float(values.sum())
 
 
-def _uncovered(
-    region: str, template: hist.Hist[Any], data: hist.Hist[Any]
+def _without_events(
+    region: str,
+    template: hist.Hist[Any],
+    data: hist.Hist[Any],
+    processes: list[str],
 ) -> list[str]:
-    predicted = sum(contents(spectrum(template, p, NOMINAL)) for p in PROCESSES)
+    if not contents(data).any():
+        return [f"{region}/data"]
+    predicted = sum(contents(spectrum(template, p, NOMINAL)) for p in processes)
     edges = data.axes["observable"].edges
     return [
         f"{region}/all processes/{NOMINAL} from {edges[i]:g} to {edges[i + 1]:g} GeV"

@@ -5,63 +5,36 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agc.hists.spectra import spectrum
-from agc.inputs.samples import PROCESSES
-from agc.inputs.variations import LUMI_UNCERTAINTY, NOMINAL, SYSTEMATICS, Systematic
-from agc.model.templates import check_templates
+from agc.inputs.config import NOMINAL
+from agc.model.templates import check_templates, fitted_processes
 
 if TYPE_CHECKING:
     import hist
 
-__all__ = [
-    "DATA",
-    "LUMINOSITY",
-    "POI",
-    "build_workspace",
-    "configuration",
-    "norm_plus_shape",
-    "workspace_of",
-]
+    from agc.inputs.config import Config, Systematic
 
-#: The parameter of interest: the ttbar cross-section over its prediction.
-POI = "ttbar_norm"
-#: The name of the sample that is fitted.
-DATA = "pseudodata"
-#: The name of the luminosity's nuisance parameter.
-LUMINOSITY = "Luminosity"
+__all__ = ["build_workspace", "configuration"]
 
 
-def configuration(templates: dict[str, hist.Hist[Any]], folder: Path) -> dict[str, Any]:
-    """Describe the model in cabinetry's terms.
+def configuration(
+    templates: dict[str, hist.Hist[Any]], config: Config, folder: Path
+) -> dict[str, Any]:
+    """Describe the model in cabinetry's terms; its template files go to a folder.
 
-    Parameters
-    ----------
-    templates
-        One histogram for each region, as `agc.model.templates.fit_templates` makes
-        them; regions, observables and binnings are taken from here.
-    folder
-        Where cabinetry keeps its template files.
-
-    Returns
-    -------
-    dict
-        A cabinetry configuration: one sample for each process, one NormPlusShape
-        systematic for each entry of `agc.inputs.variations.SYSTEMATICS`, the
-        luminosity, and `POI` on ttbar, which starts at 1 and is bounded by 0 and 10.
-
-    Notes
-    -----
-    The model is the AGC's (``cabinetry_config.yml``, c37bf59). Systematics without a
-    downward variation are mirrored.
+    One sample for each process that has events, one systematic for each of the
+    analysis, and its parameter of interest on the signal, which starts at 1 and is
+    bounded by 0 and 10. Systematics without a downward variation are mirrored.
     """
+    processes = fitted_processes(templates, config)
     return {
         "General": {
-            "Measurement": "CMS_ttbar",
-            "POI": POI,
+            "Measurement": config.name,
+            "POI": config.poi,
             "HistogramFolder": str(folder),
             # cabinetry wants a path, but the templates come from memory.
             "InputPath": "",
@@ -74,41 +47,34 @@ def configuration(templates: dict[str, hist.Hist[Any]], folder: Path) -> dict[st
             }
             for name, template in templates.items()
         ],
-        "Samples": [{"Name": DATA, "Data": True}, *({"Name": p} for p in PROCESSES)],
-        "Systematics": [
-            *(norm_plus_shape(systematic) for systematic in SYSTEMATICS),
-            {
-                "Name": LUMINOSITY,
-                "Type": "Normalization",
-                "Up": {"Normalization": LUMI_UNCERTAINTY},
-                "Down": {"Normalization": -LUMI_UNCERTAINTY},
-            },
+        "Samples": [
+            {"Name": config.data, "Data": True},
+            *({"Name": p} for p in processes),
         ],
+        "Systematics": [_systematic(one, processes) for one in config.systematics],
         "NormFactors": [
-            {"Name": POI, "Samples": "ttbar", "Nominal": 1.0, "Bounds": [0, 10]}
+            {
+                "Name": config.poi,
+                "Samples": config.signal,
+                "Nominal": 1.0,
+                "Bounds": [0, 10],
+            }
         ],
     }
 
 
-def norm_plus_shape(
-    systematic: Systematic, processes: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Describe one systematic in cabinetry's terms.
-
-    Parameters
-    ----------
-    systematic
-        Variations of rate and shape; mirrored where there is none downwards.
-    processes
-        The processes of the model that it acts on; by default all of its own.
-
-    Returns
-    -------
-    dict
-        An entry of the configuration's ``Systematics``.
-    """
-    return {
+def _systematic(systematic: Systematic, processes: list[str]) -> dict[str, Any]:
+    described: dict[str, Any] = {
         "Name": systematic.label,
+        "Samples": [p for p in processes if systematic.acts_on(p)],
+    }
+    if systematic.kind == "norm":
+        return described | {
+            "Type": "Normalization",
+            "Up": {"Normalization": systematic.size},
+            "Down": {"Normalization": -systematic.size},
+        }
+    return described | {
         "Type": "NormPlusShape",
         "Up": {"VariationPath": systematic.up},
         "Down": (
@@ -116,33 +82,28 @@ def norm_plus_shape(
             if systematic.down is None
             else {"VariationPath": systematic.down}
         ),
-        "Samples": list(processes or systematic.processes),
     }
 
 
 def build_workspace(
     templates: dict[str, hist.Hist[Any]],
     data: dict[str, hist.Hist[Any]],
+    config: Config,
     *,
     folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Build the pyhf workspace.
+    """Build the pyhf workspace, which ``cabinetry.workspace.save`` writes.
 
     Parameters
     ----------
     templates
-        One histogram for each region, as `agc.model.templates.fit_templates` makes
-        them.
+        As `agc.model.templates.fit_templates` makes them.
     data
-        The yields to fit, one histogram for each region in the same binning.
+        The yields to fit, by channel in the same binning.
+    config
+        The analysis.
     folder
-        Where cabinetry's template files stay for a closer look; created if need be.
-        None keeps nothing.
-
-    Returns
-    -------
-    dict
-        A workspace that passed pyhf's schema. ``cabinetry.workspace.save`` writes it.
+        Where cabinetry's template files stay for a closer look; None keeps nothing.
 
     Raises
     ------
@@ -152,49 +113,12 @@ def build_workspace(
         A one-sided variation doubles a yield or more.
     ValueError
         A yield is negative or not finite.
-    OSError
-        The folder cannot be written.
     """
-    check_templates(templates, data)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        return _built(templates, data, folder)
-    with tempfile.TemporaryDirectory(prefix="agc-templates-") as temporary:
-        return _built(templates, data, Path(temporary))
-
-
-def _built(
-    templates: dict[str, hist.Hist[Any]],
-    data: dict[str, hist.Hist[Any]],
-    folder: Path,
-) -> dict[str, Any]:
-    def template(region: str, sample: str, variation: str) -> hist.Hist[Any]:
-        return spectrum(templates[region], sample, variation)
-
-    return workspace_of(configuration(templates, folder), data.__getitem__, template)
-
-
-def workspace_of(
-    config: dict[str, Any],
-    data: Callable[[str], hist.Hist[Any]],
-    template: Callable[[str, str, str], hist.Hist[Any]],
-) -> dict[str, Any]:
-    """Build the pyhf workspace of a configuration, with histograms from memory.
-
-    Parameters
-    ----------
-    config
-        A cabinetry configuration; its folder of histograms must exist.
-    data
-        Returns the yields to fit in a region.
-    template
-        Returns the histogram of a region, a process and a variation.
-
-    Returns
-    -------
-    dict
-        A workspace that passed pyhf's schema.
-    """
+    check_templates(templates, data, config)
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="agc-templates-") as temporary:
+            return build_workspace(templates, data, config, folder=Path(temporary))
+    folder.mkdir(parents=True, exist_ok=True)
     import cabinetry
 
     router = cabinetry.route.Router()
@@ -208,18 +132,25 @@ def workspace_of(
         systematic: dict[str, Any],
         direction: str | None,
     ) -> hist.Hist[Any]:
+        name = region["Name"]
         if sample.get("Data", False):
-            return data(region["Name"])
+            return data[name]
         variation = (
             NOMINAL if direction is None else systematic[direction]["VariationPath"]
         )
-        return template(region["Name"], sample["Name"], variation)
+        return spectrum(templates[name], sample["Name"], variation)
 
-    cabinetry.configuration.validate(config)
+    described = configuration(templates, config, folder)
+    cabinetry.configuration.validate(described)
     with _quiet("cabinetry.histo"):
-        cabinetry.templates.build(config, router=router)
-        cabinetry.templates.postprocess(config)
-    built: dict[str, Any] = cabinetry.workspace.build(config)
+        cabinetry.templates.build(described, router=router)
+        cabinetry.templates.postprocess(described)
+    built: dict[str, Any] = cabinetry.workspace.build(described)
+    built["measurements"][0]["config"]["parameters"].extend(
+        {"name": s.label, "inits": [0.0], "bounds": [[-s.bound, s.bound]]}
+        for s in config.systematics
+        if s.bound is not None
+    )
     return built
 
 

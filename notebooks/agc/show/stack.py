@@ -1,141 +1,213 @@
-"""A stacked prediction with its uncertainty, observed points, and their ratio."""
+"""Stacked predictions with their uncertainty, observed points, and their ratio."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agc.inputs.samples import LUMI_PB
-from agc.show.style import (
-    add_band,
-    add_label,
-    add_points,
-    add_stack,
-    ratio_figure,
-    styled,
-)
+from agc.hists.spectra import contents, processes_of, spectrum, variances
+from agc.inputs.config import NOMINAL
+from agc.show.style import add_label, styled
 
 if TYPE_CHECKING:
+    import hist
     from cabinetry.model_utils import ModelPrediction
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["process_yields", "stacked_figure"]
+    from agc.inputs.config import Config
 
-_SIZE = (7.0, 6.2)
+__all__ = ["plot_observable", "plot_prediction", "process_yields"]
 
-
-def process_yields(
-    prediction: ModelPrediction, region: str
-) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
-    """Return what a fit's model predicts in a region.
-
-    Parameters
-    ----------
-    prediction
-        ``fit.prefit`` or ``fit.postfit`` of `agc.model.fit.fit_workspace`.
-    region
-        Which region of the model.
-
-    Returns
-    -------
-    yields : dict of str to numpy.ndarray
-        By process, in pyhf's order, which is alphabetical; shape (bins,).
-    uncertainty : numpy.ndarray
-        Of their sum, shape (bins,).
-
-    Raises
-    ------
-    ValueError
-        The model has no such region.
-    """
-    config = prediction.model.config
-    channel = config.channels.index(region)
-    yields = {
-        process: np.asarray(prediction.model_yields[channel][i])
-        for i, process in enumerate(config.samples)
-    }
-    return yields, np.asarray(prediction.total_stdev_model_bins[channel][-1])
+#: The least and the largest reach of a ratio's axis to either side of one.
+_REACH = (0.05, 2.0)
 
 
-def stacked_figure(
-    edges: NDArray[np.float64],
-    layers: dict[str, NDArray[np.float64]],
-    uncertainty: NDArray[np.float64],
-    observed: NDArray[np.float64],
+def plot_observable(
+    histogram: hist.Hist[Any],
+    data: hist.Hist[Any],
+    config: Config,
+    name: str,
     *,
-    colours: dict[str, str],
-    band: str,
-    points: str,
     label: str,
-    note: str,
-    observable: str,
-    errors: NDArray[np.float64] | None = None,
-    experiment: Literal["ATLAS", "CMS"] = "CMS",
-    lumi_pb: float = LUMI_PB,
 ) -> Figure:
-    """Draw a prediction, what was observed, and the ratio of the two.
+    """Draw data on the prediction before the fit, in the histogram's own bins.
 
     Parameters
     ----------
-    edges
-        Bin edges in the observable's unit, shape (n + 1,), all bins of one width.
-    layers
-        Contents, shape (n,), from the bottom up; the key is the legend's entry.
-    uncertainty
-        Of the sum of the layers, shape (n,).
-    observed
-        Observed events, shape (n,).
-    colours
-        One for each layer.
-    band, points
-        The legend's entries for the uncertainty and for what was observed.
+    histogram
+        With the axes observable, process and variation.
+    data
+        What was observed, in the same bins.
+    config
+        The analysis.
+    name
+        Which of ``config.titles`` describes the events.
     label
         Whose events these are, written above the plot.
-    note
-        Lines in the upper left corner.
-    observable
-        The label of the x axis, with its unit.
-    errors
-        Uncertainties of the points, as `agc.show.style.add_points` takes them; by
-        default the square roots.
-    experiment
-        Whose style.
-    lumi_pb
-        Integrated luminosity in 1/pb.
 
     Returns
     -------
     Figure
-        The main panel, then that of the ratio.
+        The band is the statistical uncertainty of the simulation.
     """
-    errors = np.sqrt(observed) if errors is None else errors
-    with styled(experiment):
-        figure, main, ratio = ratio_figure(size=_SIZE)
-        total = add_stack(main, edges, layers, colours=colours)
-        add_band(main, edges, total, uncertainty, label=band)
-        add_points(main, edges, observed, errors, label=points)
-        handles, names = main.get_legend_handles_labels()
-        # The points first, then the stack from its top to its bottom.
-        main.legend(handles[::-1], names[::-1])
-        add_label(main, label, lumi_pb=lumi_pb)
-        main.text(0.04, 0.95, note, transform=main.transAxes, va="top", linespacing=1.5)
-        width = float(edges[1] - edges[0])
-        unit = " GeV" if "[GeV]" in observable else ""
-        main.set_ylabel(f"Events / {width:g}{unit}")
-        main.set_ylim(0, 1.5 * max(np.max(total + uncertainty), np.nanmax(observed)))
-        main.set_xlim(edges[0], edges[-1])
+    nominal = {
+        p: spectrum(histogram, p, NOMINAL)
+        for p in processes_of(histogram, list(config.processes))
+    }
+    return _drawn(
+        {p: contents(one) for p, one in nominal.items()},
+        np.sqrt(np.sum([variances(one) for one in nominal.values()], axis=0)),
+        data,
+        config,
+        note=f"{config.titles[name]}\nPre-fit",
+        band="Stat. uncertainty",
+        label=label,
+    )
 
-        predicted = np.where(total > 0, total, np.nan)
-        relative = uncertainty / predicted
-        add_band(ratio, edges, np.ones_like(total), np.nan_to_num(relative))
-        add_points(ratio, edges, observed / predicted, errors / predicted)
-        reach = np.nanmax(
-            np.concatenate([relative, np.abs(observed / predicted - 1), [0.12]])
+
+def plot_prediction(
+    prediction: ModelPrediction,
+    data: hist.Hist[Any],
+    config: Config,
+    name: str,
+    *,
+    label: str,
+) -> Figure:
+    """Draw data on what the fit's model predicts in a channel, with its uncertainty.
+
+    Before the fit the band does not contain the free parameter of interest. The other
+    parameters are those of `plot_observable`.
+    """
+    yields, uncertainty = process_yields(prediction, name)
+    stage = {"pre-fit": "Pre-fit", "post-fit": "Post-fit"}.get(
+        prediction.label, prediction.label
+    )
+    return _drawn(
+        yields,
+        uncertainty,
+        data,
+        config,
+        note=f"{config.titles[name]}\n{stage}",
+        band="Uncertainty",
+        label=label,
+    )
+
+
+def process_yields(
+    prediction: ModelPrediction, channel: str
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """Return a model's yields in a channel by process, and the uncertainty of the sum.
+
+    Raises
+    ------
+    ValueError
+        The model has no such channel.
+    """
+    config = prediction.model.config
+    at = config.channels.index(channel)
+    yields = np.asarray(prediction.model_yields[at])
+    by_process = dict(zip(config.samples, yields, strict=True))
+    return by_process, np.asarray(prediction.total_stdev_model_bins[at][-1])
+
+
+def _drawn(
+    yields: Mapping[str, NDArray[np.float64]],
+    uncertainty: NDArray[np.float64],
+    data: hist.Hist[Any],
+    config: Config,
+    *,
+    note: str,
+    band: str,
+    label: str,
+) -> Figure:
+    import hist
+    import mplhep
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    axis = data.axes["observable"]
+    # The smallest below; the band is that of the sum, so one layer brings all of it.
+    names = [p for p in reversed(config.processes) if p in yields]
+    layers = []
+    for i, process in enumerate(names):
+        layer = hist.Hist(
+            hist.axis.Variable(axis.edges, flow=False), storage=hist.storage.Weight()
         )
-        reach = min(1.15 * reach, 0.98)
-        ratio.set_ylim(1 - reach, 1 + reach)
-        ratio.set_ylabel("Data / pred.", loc="center")
-        ratio.set_xlabel(observable)
+        layer.view()["value"] = yields[process]
+        layer.view()["variance"] = uncertainty**2 if i == 0 else 0.0
+        layers.append(layer)
+    total = np.sum([contents(layer) for layer in layers], axis=0)
+    counted = np.array_equal(contents(data), variances(data))
+    with styled(config.experiment), np.errstate(divide="ignore", invalid="ignore"):
+        figure = Figure(figsize=(7.0, 6.2), layout="constrained")
+        FigureCanvasAgg(figure)  # mplhep measures texts with it
+        main, ratio = figure.subplots(2, 1, gridspec_kw={"height_ratios": (3.2, 1)})
+        points = layers[0].copy()
+        # an empty bin has no point, as usual in the field
+        points.view()["value"] = np.where(contents(data) > 0, contents(data), np.nan)
+        points.view()["variance"] = variances(data)
+        mplhep.comp.data_model(
+            points,
+            stacked_components=layers,
+            stacked_labels=[config.processes[p].label for p in names],
+            stacked_colors=[config.processes[p].colour for p in names],
+            xlabel=axis.label,
+            ylabel=f"Events / {axis.edges[1] - axis.edges[0]:g}"
+            + (" GeV" if "[GeV]" in axis.label else ""),
+            data_label=config.points,
+            model_uncertainty_label=band,
+            data_w2method="poisson" if counted else "sqrt",
+            fig=figure,
+            ax_main=main,
+            ax_comparison=ratio,
+            flow="none",
+            comparison_ylabel=f"{config.points} / pred.",
+            comparison_ylim=(0, 2),
+        )
+        handles, texts = main.get_legend_handles_labels()
+        order = sorted(range(len(texts)), key=lambda i: _place(texts[i], config, band))
+        main.legend([handles[i] for i in order], [texts[i] for i in order])
+        add_label(main, label, lumi_pb=config.lumi_pb)
+        main.text(0.04, 0.95, note, transform=main.transAxes, va="top", linespacing=1.5)
+        tops = total + uncertainty, contents(data) + np.sqrt(variances(data))
+        # room for the lines of the note, whatever is below them
+        main.set_ylim(0, (1.36 + 0.1 * note.count("\n")) * np.max(tops))
+        ratio.yaxis.label.set_size("small")
+        _scale_ratio(
+            ratio,
+            axis.centers,
+            contents(points) / total,
+            uncertainty / total,
+            np.sqrt(variances(data)) / total,
+        )
     return figure
+
+
+def _place(text: str, config: Config, band: str) -> int:
+    """Return the place in the legend: points, the stack from its top, the band."""
+    names = [config.points, *(p.label for p in config.processes.values()), band]
+    return names.index(text)
+
+
+def _scale_ratio(
+    axes: Axes,
+    centres: NDArray[np.float64],
+    ratio: NDArray[np.float64],
+    *relative: NDArray[np.float64],
+) -> None:
+    """Choose an axis that shows the uncertainties and most points; mark the others."""
+    there = np.isfinite(ratio)
+    changes = np.concatenate([[0.0], np.abs(ratio[there] - 1)])
+    typical = [np.median(one[there]) for one in relative if there.any()]
+    reach = np.clip(1.3 * max(np.quantile(changes, 0.95), *typical, 0.0), *_REACH)
+    low, high = max(1 - reach, 0.0), 1 + reach
+    axes.set_ylim(low, high)
+    for outside, mark, at in (
+        (ratio > high, "^", high - 0.06 * (high - low)),
+        (ratio < low, "v", low + 0.06 * (high - low)),
+    ):
+        axes.plot(centres[outside], np.full(outside.sum(), at), mark, color="black")

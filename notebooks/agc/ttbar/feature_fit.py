@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from agc.hists.spectra import rebinned
 from agc.model.pseudodata import pseudodata
 from agc.model.workspace import build_workspace
 from agc.ttbar.features import FEATURES
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import hist
     from cabinetry.model_utils import ModelPrediction
 
+    from agc.inputs.config import Config
     from agc.model.fit import Fit
 
 __all__ = ["FIT_FEATURES", "FeatureFit", "feature_fit", "feature_templates"]
@@ -54,33 +56,12 @@ def feature_templates(
     dict of str to hist.Hist
         Those of `FIT_FEATURES`, five bins each. The input is unchanged.
     """
-    return {name: _rebinned(features[name]) for name in FIT_FEATURES}
+    return {name: rebinned(features[name], merged=MERGED_BINS) for name in FIT_FEATURES}
 
 
-def _rebinned(histogram: hist.Hist[Any]) -> hist.Hist[Any]:
-    import hist
-
-    axis = histogram.axes["observable"]
-    # hist's stubs do not know that slices leave the axes there.
-    merged = cast(
-        "hist.Hist[Any]", histogram[0 : axis.size : hist.rebin(MERGED_BINS), ...]
-    )
-    rebinned = hist.Hist(
-        hist.axis.Variable(
-            merged.axes["observable"].edges,
-            name="observable",
-            label=axis.label,
-            flow=False,
-        ),
-        *(other for other in histogram.axes if other.name != "observable"),
-        storage=histogram.storage_type(),
-        label=histogram.label,
-    )
-    rebinned.view()[...] = merged.view()
-    return rebinned
-
-
-def feature_fit(features: dict[str, hist.Hist[Any]], fit: Fit) -> FeatureFit:
+def feature_fit(
+    features: dict[str, hist.Hist[Any]], fit: Fit, config: Config
+) -> FeatureFit:
     """Carry the main fit over to the features, without fitting anew.
 
     Parameters
@@ -89,6 +70,8 @@ def feature_fit(features: dict[str, hist.Hist[Any]], fit: Fit) -> FeatureFit:
         By feature, as `agc.ttbar.runs.run_ttbar` gives them.
     fit
         The main fit.
+    config
+        The analysis.
 
     Returns
     -------
@@ -107,7 +90,7 @@ def feature_fit(features: dict[str, hist.Hist[Any]], fit: Fit) -> FeatureFit:
 
     templates = feature_templates(features)
     data = pseudodata(templates)
-    workspace = build_workspace(templates, data)
+    workspace = build_workspace(templates, data, config)
     model, _ = cabinetry.model_utils.model_and_data(workspace)
     carried = cabinetry.model_utils.match_fit_results(model, fit.results)
     return FeatureFit(

@@ -20,6 +20,7 @@ from agc.model.pseudodata import pseudodata
 from agc.model.templates import fit_templates
 from agc.model.workspace import build_workspace
 from agc.ttbar import plots
+from agc.ttbar.config import ttbar_config
 from agc.ttbar.feature_fit import FIT_FEATURES, feature_fit
 from agc.ttbar.ml.jet_assignment import AssignmentModels
 from agc.ttbar.ml.model_store import MODEL_NAME
@@ -161,9 +162,10 @@ def test_skims_do_not_have_what_assigning_jets_needs(
 def test_the_features_get_the_main_fits_result_without_a_new_fit(
     in_process: TtbarResult,
 ) -> None:
-    templates = fit_templates(in_process.histograms)
-    fit = fit_workspace(build_workspace(templates, pseudodata(templates)))
-    carried = feature_fit(in_process.features, fit)
+    task = ttbar_config()
+    templates = fit_templates(in_process.histograms, task)
+    fit = fit_workspace(build_workspace(templates, pseudodata(templates), task))
+    carried = feature_fit(in_process.features, fit, task)
     config = carried.postfit.model.config
     assert sorted(config.channels) == sorted(FIT_FEATURES)
     ttbar = config.samples.index("ttbar")
