@@ -59,7 +59,7 @@ def events_of(arrays: Mapping[str, ak.Array], *, file: str = "the events") -> ak
     import awkward as ak
     import vector
 
-    vector.register_awkward()  # type: ignore[no-untyped-call]
+    vector.register_awkward()
     columns = {
         name: ak.values_astype(arrays[name], dtype) for name, dtype in BRANCHES.items()
     }

@@ -54,7 +54,8 @@ def plot_ranking(results: FitResults, config: Config, *, label: str) -> Figure:
         figure.axes[1].set_xlabel(f"Change of {config.poi}")
         # its legend is where the title goes
         (legend,) = figure.legends
-        handles, texts = legend.legend_handles, [t.get_text() for t in legend.texts]
+        handles = [h for h in legend.legend_handles if h is not None]
+        texts = [text.get_text() for text in legend.texts]
         legend.remove()
         figure.set_layout_engine("constrained", rect=(0, 0, 1, 1))
         figure.legend(handles, texts, loc="outside lower center", ncols=2)

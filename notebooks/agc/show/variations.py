@@ -114,14 +114,16 @@ def _draw(
     edges = histogram.axes["observable"].edges
     axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
     relative = np.nan_to_num(np.sqrt(variances(base)) / nominal)
-    band = {"fill": True, "facecolor": "none", "edgecolor": "#3c3c40", "linewidth": 0}
     axes.stairs(
         1 + relative,
         edges,
         baseline=1 - relative,
+        fill=True,
+        facecolor="none",
+        edgecolor="#3c3c40",
         hatch="//////",
+        linewidth=0,
         label="Stat. uncertainty",
-        **band,
     )
     mplhep.histplot(
         [up, down],
@@ -133,4 +135,5 @@ def _draw(
         linestyle=["-", "--" if mirrored else "-"],
         label=["Up", "Down (mirrored)" if mirrored else "Down"],
     )
-    return np.abs(np.concatenate([up, down]) - 1)
+    changes: NDArray[np.float64] = np.abs(np.concatenate([up, down]) - 1)
+    return changes

@@ -68,7 +68,7 @@ def plot_roc(data: TrainingData, training: Training, *, label: str) -> Figure:
         axes.set_ylabel("Right permutations kept")
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(loc="lower right")
-        add_label(axes, label, with_lumi=False)
+        add_label(axes, label)
     return figure
 
 
@@ -107,7 +107,7 @@ def plot_progress(results: Sequence[Result], *, label: str) -> Figure:
         axes.set_ylabel("Logarithmic loss on unseen events")
         axes.set_xlim(left=0)
         axes.legend()
-        add_label(axes, label, with_lumi=False)
+        add_label(axes, label)
     return figure
 
 
@@ -152,7 +152,7 @@ def plot_importances(training: Training, *, label: str) -> Figure:
         axes.tick_params(axis="y", which="minor", left=False, right=False)
         axes.set_xlabel("Share of the total gain")
         axes.legend(loc="lower right")
-        add_label(axes, label, with_lumi=False)
+        add_label(axes, label)
     return figure
 
 
@@ -191,5 +191,5 @@ def plot_efficiencies(quality: Quality, *, label: str) -> Figure:
         axes.tick_params(axis="x", which="both", bottom=False, top=False, labelsize=11)
         axes.set_ylabel("Events assigned right")
         axes.set_ylim(0, 1)
-        add_label(axes, label, with_lumi=False)
+        add_label(axes, label)
     return figure
