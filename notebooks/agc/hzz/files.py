@@ -36,6 +36,8 @@ STANDIN_FOLDER = Path(__file__).resolve().parents[2] / "inputs" / "hzz"
 SHARED_FOLDER = (
     Path(__file__).resolve().parents[4] / "shared" / "data" / "atlas-open-data-4lep"
 )
+#: The simulated samples without which there is nothing to fit.
+_NEEDED = ("llll", "ggH125_ZZ4lep")
 #: Longest wait for a server that nobody asked for, in seconds.
 _ASIDE_TIMEOUT_S = 5.0
 
@@ -158,9 +160,6 @@ def standin_simulation(folder: Path = STANDIN_FOLDER) -> Fileset:
     return fileset
 
 
-_NEEDED = ("llll", "ggH125_ZZ4lep")
-
-
 def _public_file(sample: Sample, timeout: float = TIMEOUT_S) -> Path:
     return fetched(
         BASE_URL + sample.file,
@@ -172,13 +171,11 @@ def _public_file(sample: Sample, timeout: float = TIMEOUT_S) -> Path:
 
 
 def _dataset(sample: Sample, file: Path, sumw: float | None = None) -> Dataset:
-    return {
-        "files": {str(file): TREE},
-        "metadata": {
-            "process": sample.process,
-            "variation": "nominal",
-            "xsec_pb": sample.xsec_pb,
-            "sumw": float(sample.sumw if sumw is None else sumw),
-        },
-        "nevts": {},
+    metadata = {
+        "process": sample.process,
+        "variation": "nominal",
+        "xsec_pb": sample.xsec_pb,
     }
+    if sample.process != DATA:
+        metadata["sumw"] = float(sample.sumw if sumw is None else sumw)
+    return {"files": {str(file): TREE}, "metadata": metadata, "nevts": {}}

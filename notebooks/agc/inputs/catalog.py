@@ -77,7 +77,10 @@ def fetched(
                 f"sha256:{sha256}" if sha256 else None,
                 fname=f"{sha256[:16]}-{name}" if sha256 and not folder else name,
                 path=place,
-                downloader=pooch.HTTPDownloader(timeout=timeout, progressbar=True),
+                # what nobody has checksums of are the large files
+                downloader=pooch.HTTPDownloader(
+                    timeout=timeout, progressbar=sha256 is None
+                ),
             )
         )
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -92,13 +93,18 @@ def sample_table(
 ) -> list[dict[str, str | int | float]]:
     """Return one row for each dataset: files, events, cross-section and weight.
 
-    Events are those that were generated, or the sum of their weights.
+    Events are those that were generated, or the sum of their weights; collisions have
+    neither.
     """
     return [
         {
             "dataset": name,
             "files": len(dataset["files"]),
-            "events": dataset["metadata"].get("sumw") or sum(dataset["nevts"].values()),
+            "events": (
+                dataset["metadata"].get("sumw")
+                or sum(dataset["nevts"].values())
+                or math.nan
+            ),
             "cross-section [pb]": dataset["metadata"]["xsec_pb"],
             "event weight": event_weight(dataset, lumi_pb=lumi_pb),
         }

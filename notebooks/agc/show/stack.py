@@ -168,6 +168,9 @@ def _drawn(
             comparison_ylabel=f"{config.points} / pred.",
             comparison_ylim=(0, 2),
         )
+        for hatched in main.patches:
+            if hatched.get_hatch():  # mplhep's hides the colours below it
+                hatched.set(alpha=1, facecolor="none", edgecolor="#3c3c40")
         handles, texts = main.get_legend_handles_labels()
         order = sorted(range(len(texts)), key=lambda i: _place(texts[i], config, band))
         main.legend([handles[i] for i in order], [texts[i] for i in order])
