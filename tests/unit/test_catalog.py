@@ -122,7 +122,9 @@ def test_it_is_fetched_once_and_checked(server: Server, tmp_path: Path) -> None:
 def test_other_content_than_the_pinned_one_is_refused(
     server: Server, tmp_path: Path
 ) -> None:
-    with pytest.raises(CatalogError, match=r"not what was published.*expected sha256:0000"):
+    with pytest.raises(
+        CatalogError, match=r"not what was published.*expected sha256:0000"
+    ):
         fetch_catalog(server.url, sha256="0" * 64, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -11,17 +11,16 @@ a shared machine, medians of 5 in one run of ``tests/benchmarks/scoring.py`` on 
 stand-in's ttbar events, 999,960 rows, XGBoost 3.2.0, tl2cgen 1.0.0 (trees as C code,
 gcc 12), onnxruntime 1.32.0. With 10,000 rows each is within 9 % of this.
 
-====================  =====  ========  =======  =======  ====
-model                 masks  in place  DMatrix  tl2cgen  onnx
-====================  =====  ========  =======  =======  ====
-100 trees, depth 5     5.85     16.19    19.43    19.26  31.7
-200 trees, depth 6     4.80     19.36    21.48    24.76  35.7
-200 trees, depth 8     5.20     22.00    23.56    24.72  37.2
-====================  =====  ========  =======  =======  ====
+====================  ========  =======  =======  ====
+model                 in place  DMatrix  tl2cgen  onnx
+====================  ========  =======  =======  ====
+100 trees, depth 5       16.19    19.43    19.26  31.7
+200 trees, depth 6       19.36    21.48    24.76  35.7
+200 trees, depth 8       22.00    23.56    24.72  37.2
+====================  ========  =======  =======  ====
 
-So models are compiled to masks (`agc.ttbar.ml.forests`), which give XGBoost's bits;
-only those beyond `TABLE_LIMIT_BYTES` go to its prediction in place. Probabilities of
-tl2cgen and onnxruntime differ from XGBoost's by up to 5e-7.
+So XGBoost itself predicts, in place. Probabilities of tl2cgen and onnxruntime differ
+from XGBoost's by up to 5e-7.
 
 Scores are log-odds, not probabilities: the order is the same, but probabilities near 1
 round to equal numbers, of which the reference implementation then takes the first.
@@ -29,15 +28,17 @@ round to equal numbers, of which the reference implementation then takes the fir
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from agc.compiled import compiled
+from agc.errors import AnalysisError
 from agc.fast.columns import Events
 from agc.fast.kernel import FILLED_VARIATIONS
 from agc.hists.build import N_BINS
@@ -50,7 +51,6 @@ from agc.ttbar.ml.assignments import (
     permutation_features,
     signal_events,
 )
-from agc.ttbar.ml.forests import Forest, forest_of, score_events, table_bytes
 from agc.ttbar.permutations import FIRST_PERMUTATION
 
 if TYPE_CHECKING:
@@ -67,15 +67,8 @@ __all__ = [
     "permutation_scores",
 ]
 
-#: Models whose masks need more than this are scored by XGBoost itself: masks were still
-#: twice as fast at 41 MB (200 trees, depth 10, six jets in every event), the largest
-#: that was measured.
-TABLE_LIMIT_BYTES = 40 * 2**20
-
 #: Permutations in memory at a time: 5 MB of features.
 BLOCK_ROWS = 2**16
-
-Scorer: TypeAlias = "Forest | xgboost.Booster"
 
 
 @dataclass(frozen=True)
@@ -137,14 +130,25 @@ def _packed(booster: xgboost.Booster) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _scorer(model: bytes) -> Scorer:
-    """Unpack a model for the runtime that is fastest for it."""
+def _scorer(model: bytes) -> xgboost.Booster:
+    """Unpack a model, and refuse one whose scores would mean something else."""
     import xgboost
 
     booster = xgboost.Booster(model_file=bytearray(model))
-    if table_bytes(booster) > TABLE_LIMIT_BYTES:
-        return booster
-    return forest_of(booster)
+    learner = json.loads(booster.save_config())["learner"]
+    found = (
+        learner["objective"]["name"],
+        learner["gradient_booster"]["name"],
+        booster.num_features(),
+    )
+    if found != ("binary:logistic", "gbtree", len(FEATURES)):
+        msg = (
+            f"this model is {found[0]}, {found[1]}, of {found[2]} features: the jet "
+            f"assignment needs binary:logistic, gbtree, of {len(FEATURES)} numbers "
+            "(agc.ttbar.features)"
+        )
+        raise AnalysisError(msg)
+    return booster
 
 
 def feature_sums(
@@ -258,21 +262,12 @@ def permutation_scores(
     AnalysisError
         A model is none of a jet assignment.
     """
-    counts = np.diff(FIRST_PERMUTATION)[n_jets]
-    first = np.cumsum(counts) - counts
     scores = np.empty(len(features), np.float32)
-    is_odd = event % 2 == 1
-    for model, chosen in (
-        (models.trained_on_even, is_odd),
-        (models.trained_on_odd, ~is_odd),
-    ):
+    odd = np.repeat(event % 2 == 1, np.diff(FIRST_PERMUTATION)[n_jets])
+    for model, rows in ((models.trained_on_even, odd), (models.trained_on_odd, ~odd)):
         scorer = _scorer(model)
-        if isinstance(scorer, Forest):
-            score_events(scorer, n_jets[chosen], first[chosen], features, scores)
-        else:
-            rows = np.repeat(chosen, counts)
-            scorer.set_param({"nthread": threads})
-            scores[rows] = scorer.inplace_predict(features[rows], predict_type="margin")
+        scorer.set_param({"nthread": threads})
+        scores[rows] = scorer.inplace_predict(features[rows], predict_type="margin")
     return scores
 
 
