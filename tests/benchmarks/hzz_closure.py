@@ -13,14 +13,13 @@ from typing import NamedTuple
 import cabinetry
 import numpy as np
 import pyhf
-from coffea.processor import IterativeExecutor
 
 from agc.hists.spectra import spectrum
 from agc.hzz.files import hzz_inputs
-from agc.hzz.processor import run_hzz
 from agc.hzz.samples import DATA, REGION, hzz_config
 from agc.model.templates import fit_templates
 from agc.model.workspace import build_workspace
+from support.hzz import run_shown
 
 TOYS = 200
 INJECTED = 2.0
@@ -40,7 +39,7 @@ def closure(toys: int = TOYS, injected: float = INJECTED, seed: int = SEED) -> C
     """Fit toys and return their pulls."""
     config = hzz_config(real_data=False)
     fileset = hzz_inputs("standin").fileset
-    result = run_hzz(fileset, IterativeExecutor(status=False))
+    result = run_shown(fileset)
     templates = fit_templates({REGION: result.histogram}, config)
     data = {REGION: spectrum(templates[REGION], DATA, "nominal")}
     workspace = build_workspace(templates, data, config)

@@ -28,10 +28,8 @@ class Comparison:
 
     compared: int
     """How many pairs of region, process and variation were filled and compared."""
-
     migrations: int
     """How many bins changed although the events are the same, in agreeing pairs."""
-
     differences: tuple[str, ...]
     """One line for each pair that does not agree; empty if all do."""
 

@@ -70,23 +70,15 @@ class Inputs:
 def hzz_inputs(source: Source = "auto") -> Inputs:
     """Return the inputs of the HZZ task.
 
-    Parameters
-    ----------
-    source
-        Where from; see `Source`. With ``"auto"`` the four small files of collision data
-        are taken from beside the repository, from the cache, or from the network, and
-        replaced by the stand-in where there is none of these.
+    With ``"auto"`` the four small files of collision data are taken from beside the
+    repository, from the cache, or from the network, and replaced by the stand-in where
+    there is none of these: the same on a laptop, on Binder and at a facility.
 
     Raises
     ------
     CatalogError
         A public file cannot be had with ``"catalog"``, the stand-in is not complete, or
         there is no such source.
-
-    Notes
-    -----
-    The same on a laptop, on Binder and at a facility: which of them it is shows in the
-    label only.
     """
     if source == "catalog":
         fileset = {s.name: _dataset(s, _public_file(s)) for s in SAMPLES}
@@ -107,12 +99,7 @@ def collision_data(
 ) -> Fileset:
     """Return ATLAS's collision data, or nothing where they cannot be had.
 
-    Parameters
-    ----------
-    shared
-        A folder that may have them; checked like a download.
-    timeout
-        Longest wait for an answer of the server, in seconds.
+    A shared folder that has them is checked like a download.
     """
     import pooch
 

@@ -51,19 +51,14 @@ class Sample:
 
     name: str
     """The dataset's name in filesets, as in the file's name."""
-
     process: str
     """`DATA`, or a process of `hzz_config`."""
-
     file: str
     """The name of the public file."""
-
     xsec_pb: float = 0.0
     """Cross-section times branching fraction in pb; 0 for collision data."""
-
     sumw: float = 1.0
     """The sum of the generated events' ``mcWeight``, before any selection."""
-
     sha256: str | None = None
     """The public file's; nobody has published those of the simulated files."""
 
@@ -122,10 +117,7 @@ def sample_named(name: str) -> Sample:
 def hzz_config(*, real_data: bool) -> Config:
     """Return the task as the AGC defines it (``config.yml`` of its HZZ analysis).
 
-    Parameters
-    ----------
-    real_data
-        Whether the data are collisions that ATLAS recorded, which plots say.
+    Plots say whether the data are collisions that ATLAS recorded.
     """
     title = r"$\mathbf{ATLAS}$ Open Data" if real_data else "Pseudo-data by Casa"
     # Red, light blue and purple, which ATLAS has used for these processes since the

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from agc.hists.spectra import contents, processes_of, spectrum, variances
-from agc.hzz.processor import CHANNELS, CUTS
 from agc.hzz.samples import DATA, LUMI_PB, hzz_config
 from agc.inputs.config import NOMINAL
 from agc.inputs.filesets import event_weight
@@ -38,14 +35,14 @@ def cut_flow(result: HzzResult, fileset: Fileset) -> list[Row]:
 
     A column for the data and for each simulated process, in events at the luminosity.
     """
-    rows: list[Row] = [{"cut": name} for name in (*CUTS, *CHANNELS.values())]
+    rows: dict[str, Row] = {}
     for name, steps in result.cutflow.items():
         weight = event_weight(fileset[name], lumi_pb=LUMI_PB)
         process = fileset[name]["metadata"]["process"]
-        both = np.concatenate([steps, result.channels[name]])
-        for row, (_, summed) in zip(rows, both, strict=True):
+        for cut, (_, summed) in steps.items():
+            row = rows.setdefault(cut, {"cut": cut})
             row[process] = float(row.get(process, 0.0)) + weight * summed
-    return rows
+    return list(rows.values())
 
 
 def yields(histogram: hist.Hist[Any]) -> list[Row]:

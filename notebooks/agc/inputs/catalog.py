@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -38,21 +39,9 @@ def fetched(
 ) -> Path:
     """Return a public file, from the cache or from where it is published.
 
-    Parameters
-    ----------
-    url
-        Where it is published.
-    sha256
-        What its content must be; None where nobody has published that.
-    without
-        What to do without a network, for the error.
-    folder
-        A folder of the cache.
-    cache
-        By default the user's; one that cannot be written is replaced by a temporary
-        folder.
-    timeout
-        Longest wait for an answer of the server, in seconds.
+    ``sha256`` is what its content must be, None where nobody has published that;
+    ``without`` says in an error what to do without a network. A cache that cannot be
+    written is replaced by a temporary folder.
 
     Raises
     ------
@@ -63,11 +52,9 @@ def fetched(
 
     pooch.get_logger().setLevel("WARNING")
     place = (cache or Path(pooch.os_cache("casa-env"))) / folder
-    try:
+    with contextlib.suppress(OSError):
         place.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        place = Path(tempfile.mkdtemp(prefix="casa-env-"))
-    if not os.access(place, os.W_OK):
+    if not (place.is_dir() and os.access(place, os.W_OK)):
         place = Path(tempfile.mkdtemp(prefix="casa-env-"))
     name = url.rsplit("/", 1)[-1]
     try:
@@ -93,11 +80,6 @@ def fetched(
 
 def parse_catalog(text: str) -> Catalog:
     """Read the AGC's list of files, for all nine samples in the list's order.
-
-    Parameters
-    ----------
-    text
-        JSON: process -> variation -> ``files``, each with ``path`` and ``nevts``.
 
     Raises
     ------

@@ -47,8 +47,6 @@ class Sample:
     """One simulated sample: a process, generated nominally or with a variation."""
 
     process: str
-    """Which process, one of `PROCESSES`."""
-
     variation: str
     """``"nominal"``, or the systematic variation that the whole sample stands for."""
 
@@ -78,17 +76,7 @@ SAMPLES = (
 
 
 def sample_named(name: str) -> Sample:
-    """Return the sample of a dataset's name.
-
-    Parameters
-    ----------
-    name
-        ``"<process>__<variation>"``, for example ``"ttbar__ME_var"``.
-
-    Returns
-    -------
-    Sample
-        The entry of `SAMPLES` with that name.
+    """Return the sample of a dataset's name, ``"<process>__<variation>"``.
 
     Raises
     ------

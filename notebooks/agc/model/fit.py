@@ -47,16 +47,11 @@ class Estimate(NamedTuple):
     """A fitted parameter: its value and its uncertainties, all without unit."""
 
     value: float
-    """The best-fit value."""
-
     uncertainty: float
-    """The symmetric uncertainty, from the second derivatives at the minimum."""
-
+    """Symmetric, from the second derivatives at the minimum."""
     down: float
-    """The downward uncertainty, positive: from a likelihood scan where there is one."""
-
+    """Downwards, positive: from a likelihood scan where there is one."""
     up: float
-    """The upward uncertainty, likewise."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +59,8 @@ class Fit:
     """A fitted workspace, in cabinetry's own objects."""
 
     results: FitResults
-    """Best-fit values, uncertainties, correlations, goodness of fit."""
-
     prefit: ModelPrediction
-    """Yields and their uncertainties before the fit."""
-
     postfit: ModelPrediction
-    """Yields and their uncertainties after it."""
 
     @property
     def poi(self) -> Estimate:
@@ -164,13 +154,10 @@ class SignalTest:
 
     significance: float
     """Against the background alone, in standard deviations."""
-
     expected_significance: float
     """The same for a signal of the predicted size."""
-
     upper_limit: float
     """At 95 % confidence level by the CLs method."""
-
     cls: float
     """CLs of a signal of the predicted size."""
 
@@ -231,14 +218,9 @@ def _quick_minuit() -> Iterator[None]:
 def fit_workspace(workspace: dict[str, Any], *, minos: bool = False) -> Fit:
     """Fit a workspace to the data that it holds.
 
-    Parameters
-    ----------
-    workspace
-        As `agc.model.workspace.build_workspace` returns it.
-    minos
-        Whether to scan the likelihood of the parameter of interest for asymmetric
-        uncertainties. Templates of few events let the scan reach negative yields:
-        Minuit then complains, and the symmetric uncertainty stands for both sides.
+    With ``minos``, the likelihood of the parameter of interest is scanned for
+    asymmetric uncertainties. Templates of few events let the scan reach negative
+    yields: Minuit then complains, and the symmetric uncertainty stands for both sides.
 
     Raises
     ------

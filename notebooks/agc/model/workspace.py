@@ -96,10 +96,8 @@ def build_workspace(
 
     Parameters
     ----------
-    templates
-        As `agc.model.templates.fit_templates` makes them.
-    data
-        The yields to fit, by channel in the same binning.
+    templates, data
+        By channel, in the bins of `agc.model.templates.fit_templates`.
     config
         The analysis.
     folder
@@ -107,12 +105,8 @@ def build_workspace(
 
     Raises
     ------
-    agc.model.templates.EmptyTemplateError
-        A histogram that the model needs has no events.
-    agc.model.templates.MirroredTemplateError
-        A one-sided variation doubles a yield or more.
-    ValueError
-        A yield is negative or not finite.
+    EmptyTemplateError, MirroredTemplateError, ValueError
+        As `agc.model.templates.check_templates`.
     """
     check_templates(templates, data, config)
     if folder is None:

@@ -43,27 +43,9 @@ def write_submission(
 ) -> list[Path]:
     """Write a HEPData submission, and the archive of it that HEPData takes.
 
-    Parameters
-    ----------
-    folder
-        Where to; what is there is replaced.
-    templates, data
-        What was fitted, by channel.
-    workspace
-        The model; joins the submission as ``workspace.json``.
-    fit
-        Its fit.
-    config
-        The analysis.
-    label
-        Whose events these are; stands in the description of every table.
-
-    Returns
-    -------
-    list of Path
-        All files: for each channel a table of the yields before and one after the fit,
-        the parameters, their correlations, ``submission.yaml``, the workspace, and
-        ``submission.tar.gz``.
+    For each channel a table of the yields before and one after the fit, then the
+    parameters, their correlations, and the workspace; what is in the folder is
+    replaced. ``label`` says in every table whose events these are. Returns all files.
     """
     import hepdata_lib
 
@@ -162,10 +144,9 @@ def _column(name: str, values: Any, errors: _Errors, units: str = "Events") -> V
 def _prefit(
     template: hist.Hist[Any], config: Config, processes: list[str]
 ) -> dict[str, tuple[NDArray[np.float64], _Errors]]:
-    """Return yields with the simulation's statistics and each systematic on its own.
+    """Return yields with statistics and each systematic (mirrored without a down).
 
-    In the sum, statistics add in quadrature, all else linearly. A systematic without a
-    downward variation is mirrored.
+    In the sum, statistics add in quadrature, all else linearly.
     """
     columns: dict[str, tuple[NDArray[np.float64], _Errors]] = {}
     changes: dict[str, list[tuple[NDArray[np.float64], ...]]] = {}

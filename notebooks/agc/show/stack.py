@@ -36,23 +36,9 @@ def plot_observable(
 ) -> Figure:
     """Draw data on the prediction before the fit, in the histogram's own bins.
 
-    Parameters
-    ----------
-    histogram
-        With the axes observable, process and variation.
-    data
-        What was observed, in the same bins.
-    config
-        The analysis.
-    name
-        Which of ``config.titles`` describes the events.
-    label
-        Whose events these are, written above the plot.
-
-    Returns
-    -------
-    Figure
-        The band is the statistical uncertainty of the simulation.
+    ``data`` has the same bins; ``config.titles[name]`` describes the events, ``label``
+    says whose they are. The band is the statistical uncertainty of the simulation; the
+    points have the errors of their events, or Poisson intervals if these were counted.
     """
     nominal = {
         p: spectrum(histogram, p, NOMINAL)

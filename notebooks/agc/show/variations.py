@@ -40,24 +40,8 @@ def plot_variations(
 ) -> Figure:
     """Draw the ratios to nominal of all systematics that act on a process.
 
-    Parameters
-    ----------
-    histogram
-        With the axes observable, process and variation.
-    config
-        The analysis.
-    name
-        Which of ``config.titles`` describes the events.
-    process
-        By default the signal.
-    label
-        Whose events these are, written above the plot.
-
-    Returns
-    -------
-    Figure
-        One small panel for each systematic, all with the same axes; changes of more
-        than 70 % leave the panel.
+    The process is the signal by default. There is a small panel for each systematic,
+    all with the same axes; changes of more than 70 % leave the panel.
     """
     from matplotlib.figure import Figure
 

@@ -6,22 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from coffea.processor import IterativeExecutor
 
 from agc.hists.spectra import contents, spectrum
 from agc.hzz.files import collision_data, hzz_inputs, standin_simulation
 from agc.hzz.plots import mark_peaks
-from agc.hzz.processor import run_hzz
 from agc.hzz.samples import DATA, REGION, hzz_config
 from agc.model.fit import Fit, fit_workspace, signal_test
 from agc.model.templates import fit_templates
 from agc.model.workspace import build_workspace
 from agc.show.stack import plot_observable
+from support.hzz import run_shown
 
 if TYPE_CHECKING:
     import hist
-
-    from agc.inputs.filesets import Fileset
 
 # pyhf 0.7.6 uses what jsonschema 4.18 deprecated; see tests/unit/fit/conftest.py.
 pytestmark = pytest.mark.filterwarnings(
@@ -29,10 +26,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 CONFIG = hzz_config(real_data=False)
-
-
-def run(fileset: Fileset) -> hist.Hist[Any]:
-    return run_hzz(fileset, IterativeExecutor(status=False)).histogram
 
 
 def fitted(
@@ -48,7 +41,7 @@ def fitted(
 
 @pytest.fixture(scope="module")
 def standin() -> hist.Hist[Any]:
-    return run(hzz_inputs("standin").fileset)
+    return run_shown(hzz_inputs("standin").fileset).histogram
 
 
 @pytest.mark.parametrize("injected", [1.0, 2.0])
@@ -67,7 +60,7 @@ def test_the_fit_converges_on_real_data_and_its_limit_excludes_five_percent(
     shared_data: Path,
 ) -> None:
     data = collision_data(shared_data / "atlas-open-data-4lep")
-    workspace, fit = fitted(run(data | standin_simulation()))
+    workspace, fit = fitted(run_shown(data | standin_simulation()).histogram)
     # 2.0: without the reducible background, the signal takes its place
     assert fit.poi.value == pytest.approx(2.0, abs=0.1)
     assert 0.3 < fit.poi.uncertainty < 0.7
