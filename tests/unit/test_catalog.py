@@ -16,6 +16,7 @@ from agc.inputs.catalog import (
     CATALOG_SHA256,
     CATALOG_URL,
     fetch_catalog,
+    fetched,
     parse_catalog,
 )
 from agc.inputs.filesets import catalog_fileset, ttbar_fileset
@@ -142,6 +143,16 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     (tmp_path / "file").touch()
     catalog = fetch_catalog(server.url, sha256=sha256, cache=tmp_path / "file")
     assert catalog == parse_catalog(small_catalog())
+
+
+def test_a_file_that_nobody_has_a_checksum_of_is_fetched_once_and_kept(
+    server: Server, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        file = fetched(server.url, None, without="-", folder="public", cache=tmp_path)
+        assert file == tmp_path / "public" / "catalog.json"
+    assert file.read_text() == small_catalog()
+    assert server.answers == 1
 
 
 def test_the_real_catalog_is_pinned_to_a_commit() -> None:

@@ -19,7 +19,7 @@ from agc.model.fit import fit_workspace
 from agc.model.pseudodata import pseudodata
 from agc.model.templates import fit_templates
 from agc.model.workspace import build_workspace
-from agc.ttbar import plots
+from agc.show.stack import plot_prediction
 from agc.ttbar.config import ttbar_config
 from agc.ttbar.feature_fit import FIT_FEATURES, feature_fit
 from agc.ttbar.ml.jet_assignment import AssignmentModels
@@ -182,7 +182,8 @@ def test_the_features_get_the_main_fits_result_without_a_new_fit(
     assert after != before
     # The main fit moves the prediction towards these data, which it has not seen.
     assert abs(totals[1] - data) < abs(totals[0] - data)
-    figure = plots.plot_prediction(
-        carried.postfit, carried.data, "deltar_w1w2", label="Simulation"
+    name = "deltar_w1w2"
+    figure = plot_prediction(
+        carried.postfit, carried.data[name], task, name, label="Simulation"
     )
     assert figure.axes[0].get_ylabel() == "Events / 1.2"
