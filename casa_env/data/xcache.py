@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
@@ -183,30 +183,24 @@ def _caches(settings: Settings) -> list[str]:
 def _through(cache: str, url: str, settings: Settings) -> str:
     """Return a cache's URL of a file, empty if it cannot be read through it."""
     try:
-        origin, split = urlsplit(url), urlsplit(cache)
+        origin, by = urlsplit(url), urlsplit(cache).scheme
     except ValueError:
         return ""
-    if origin.scheme == "https" and _listed(url, settings.xcache_https_origins):
-        name = origin.netloc.rpartition("@")[2]
+    host, port = server = host_and_port(url) or ("", 0)
+    listed = {host, f"{host}:{port}"} & {*settings.xcache_https_origins}
+    if origin.scheme == "https" and host and listed:
         # 443 must be named where XRootD is meant
-        port = "" if name.rpartition(":")[2].isdigit() else ":443"
-        origin = origin._replace(scheme="root", netloc=f"{name}{port}")
+        name = origin.netloc.rpartition("@")[2] + ("" if origin.port else ":443")
+        origin = origin._replace(scheme="root", netloc=name)
         url = origin.geturl()
-    if origin.scheme not in _XROOTD or not origin.netloc:
+    if origin.scheme not in _XROOTD or by not in _XROOTD or not origin.netloc:
         return ""
-    caches = {host_and_port(each) for each in _caches(settings)}
-    if host_and_port(url) in caches or split.scheme not in _XROOTD:
+    if server in {host_and_port(each) for each in _caches(settings)}:
         return ""  # it is a cache's URL already
     if settings.xcache_mode == "forwarding":
         return f"{cache}//{url}"
     path = url.removeprefix(f"{origin.scheme}://{origin.netloc}").lstrip("/")
     return f"{cache}//{path}"
-
-
-def _listed(url: str, listed: Iterable[str]) -> bool:
-    """Tell whether a URL's host is listed, as ``host`` or ``host:port``."""
-    host, port = host_and_port(url) or ("", 0)
-    return bool(host) and bool({host, f"{host}:{port}"} & set(listed))
 
 
 def _ours(url: str, settings: Settings) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,11 +40,16 @@ def check_access(fileset: Any, settings: Settings | None = None) -> None:  # noq
         ``scope`` (not for these files), or ``refused`` where it does not show why.
     """
     settings = settings or load_settings()
-    first = _first_of_each_server(fileset, settings)
+    require_package("fsspec-failover", why="Asking servers for files")
+    from fsspec_failover import Hooks, refused, sources
+
     now = time.time()
     proxy = x509_proxy(settings) if settings.x509_proxy else None
     if proxy is not None and proxy.expires_at < now + bearer.SOON_S:
         logger.warning("the X.509 proxy %s", proxy.described(now))
+    everywhere = (where for _, url in files_of(fileset) for where in sources(url))
+    guarded = [url for url in everywhere if bearer.may_send_token(url, settings)]
+    first = {urlsplit(url).netloc: url for url in reversed(guarded)}
     if not first:
         return
     token = bearer.bearer_token(settings)
@@ -59,33 +65,13 @@ def check_access(fileset: Any, settings: Settings | None = None) -> None:  # noq
     bearer.require_rules(token, settings)
     if token.ends_soon(now):
         logger.warning("the bearer token %s", token.described(now).partition(";")[0])
-    for url in first.values():
-        if _refused(url, settings):
-            raise _refusal(url, token)
-
-
-def _first_of_each_server(fileset: Any, settings: Settings) -> dict[str, str]:  # noqa: ANN401 - coffea's shapes
-    """Return the first file of each server that may have the token."""
-    require_package("fsspec-failover", why="Asking servers for files")
-    from fsspec_failover import sources
-
-    first: dict[str, str] = {}
-    for _, url in files_of(fileset):
-        for source in sources(url):
-            if bearer.may_send_token(source, settings):
-                first.setdefault(urlsplit(source).netloc, source)
-    return first
-
-
-def _refused(url: str, settings: Settings) -> bool:
-    """Ask a server for the beginning of a file, with the settings given."""
-    from fsspec_failover import Hooks, refused
-
     hooks = Hooks(
-        token_for=lambda where: bearer.token_value(where, settings),
-        options_for=lambda where: bearer.reading_options(where, settings),
+        token_for=partial(bearer.token_value, settings=settings),
+        options_for=partial(bearer.reading_options, settings=settings),
     )
-    return refused(url, timeout_s=settings.timeout_s, hooks=hooks)
+    for url in first.values():
+        if refused(url, settings.timeout_s, hooks=hooks):
+            raise _refusal(url, token)
 
 
 def _refusal(url: str, token: bearer.BearerToken) -> CredentialsError:

@@ -7,6 +7,7 @@ A worker has what its client delivered, in this process's memory and nowhere els
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime as dt
 import json
 import math
@@ -25,24 +26,22 @@ from casa_env.errors import CredentialsError
 from casa_env.network import host_and_port, is_loopback
 from casa_env.settings import Settings, load_settings
 
-#: The audience that every WLCG service accepts (WLCG Common JWT Profiles v1.0).
-ANY_AUDIENCE: Final = "https://wlcg.cern.ch/jwt/v1/any"
+#: Every WLCG service accepts this audience (WLCG Common JWT Profiles v1.0).
+_ANY_AUDIENCE: Final = "https://wlcg.cern.ch/jwt/v1/any"
 
 #: Users are warned of credentials that end within this time, in seconds.
 SOON_S: Final = 1800.0
 
 #: How far clocks may differ, in seconds: RFC 7519, section 4.1.5, allows minutes.
-CLOCK_SKEW_S: Final = 60.0
+_CLOCK_SKEW_S: Final = 60.0
 
 #: Larger files are no tokens: servers take no longer headers (commonly 8 to 64 KiB).
-MOST_BYTES: Final = 1_000_000
+_MOST_BYTES: Final = 1_000_000
 
-#: How long the first request waits for a delivery that was announced, in seconds.
-WAIT_S: Final = 20.0
-
-#: How old the settings that requests share may be, in seconds: reading their files
-#: anew for every range of a file would cost more than the range.
-SHARED_S: Final = 1.0
+#: How long the first request waits for a delivery that was announced, and for how long
+#: requests share settings, in seconds: their files cost more than a range of a file.
+_WAIT_S: Final = 20.0
+_SHARED_S: Final = 1.0
 
 #: The last step's folder; the specification names it, whatever ``TMPDIR`` says.
 _TMP: Final = Path("/tmp")  # noqa: S108 - the specification's
@@ -56,11 +55,7 @@ _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+)(?::(\d{1,5}))?")
 
 @dataclass(frozen=True, kw_only=True)
 class BearerToken:
-    """A token and its claims; no text of it shows the value.
-
-    The claims are what the token says of itself; its signature is the server's to
-    check. A token that is no JWT has no claims.
-    """
+    """A token and what it claims, unchecked; no text of it shows the value."""
 
     value: str = field(repr=False)
     origin: str
@@ -90,10 +85,6 @@ class BearerToken:
             f"scope {' '.join(self.scopes) or 'none'}"
         )
 
-    def __str__(self) -> str:
-        """Return where it was found, and no more."""
-        return f"bearer token from {self.origin}"
-
 
 def parse_token(text: str, *, origin: str) -> BearerToken:
     """Return a token and its claims; raise for what is no ``b64token`` of RFC 6750."""
@@ -102,12 +93,9 @@ def parse_token(text: str, *, origin: str) -> BearerToken:
         step = "Get a new token; its file holds the token and nothing else."
         raise CredentialsError(what, looked_at=origin, next_step=step, kind="invalid")
     claims: Any = None
-    parts = text.split(".")
-    if len(parts) == 3:  # noqa: PLR2004 - header, claims and signature of a JWT
-        try:
-            claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
-        except (ValueError, RecursionError):
-            claims = None
+    with contextlib.suppress(ValueError, RecursionError):  # what is no JWT has none
+        _, content, _ = text.split(".")
+        claims = json.loads(base64.urlsafe_b64decode(content + "=="))
     if not isinstance(claims, dict):
         claims = {}
     scope = claims.get("scope")
@@ -125,12 +113,10 @@ def parse_token(text: str, *, origin: str) -> BearerToken:
 
 def _seconds(claim: object) -> float | None:
     """Return a NumericDate of RFC 7519, if a claim is one."""
-    if isinstance(claim, bool) or not isinstance(claim, int | float):
-        return None
-    try:
-        return float(claim) if math.isfinite(claim) else None
-    except OverflowError:
-        return None
+    with contextlib.suppress(OverflowError):
+        if type(claim) in (int, float) and math.isfinite(seconds := float(claim)):  # type: ignore[arg-type]
+            return seconds
+    return None
 
 
 def _texts(claim: object) -> tuple[str, ...]:
@@ -157,8 +143,7 @@ def bearer_token(
     """Find the user's bearer token, by reading its file anew.
 
     On a laptop and on Binder there usually is none. At a facility the login, or the
-    site's settings, say where it is. A token that was renewed is found by the next
-    call; nothing is kept.
+    site's settings, say where it is. A renewed token is found by the next call.
 
     Parameters
     ----------
@@ -178,14 +163,13 @@ def bearer_token(
     ------
     CredentialsError
         If the first thing found is no token (kind ``invalid``), if a file that was
-        named is missing, or if a file cannot be read.
+        named is ``missing``, or if a file cannot be read.
 
     Notes
     -----
     WLCG Bearer Token Discovery v1.0: ``BEARER_TOKEN``; the file ``BEARER_TOKEN_FILE``;
     ``$XDG_RUNTIME_DIR/bt_u$ID`` if that variable is set; ``/tmp/bt_u$ID``, with the
-    effective user id. What is empty does not count. The settings ``bearer_token`` and
-    ``bearer_token_file`` are the first two steps: a site's own path adds none.
+    effective user id. What is empty does not count. The first two are settings.
     """
     settings = settings or load_settings()
     environ = os.environ if environ is None else environ
@@ -202,56 +186,52 @@ def _discovered(
     """Yield what each step finds, and where, in order."""
     if settings.bearer_token:
         yield settings.bearer_token, settings.origin("bearer_token")
-    if settings.bearer_token_file is not None:
-        file = settings.bearer_token_file
-        origin = f"{file}, from {settings.origin('bearer_token_file')}"
-        content = _content(file, origin)
-        if content is None:
-            # the next step could find the token of somebody else's choice
-            what = "The file that was named for the bearer token is not there."
-            step = "Get a token, or correct bearer_token_file (BEARER_TOKEN_FILE)."
-            raise CredentialsError(what, looked_at=origin, next_step=step)
-        yield content, origin
-    # where a runtime folder is named, /tmp is only for what is empty there
+    named = settings.bearer_token_file
+    if named is not None:
+        origin = f"{named}, from {settings.origin('bearer_token_file')}"
+        yield _content(named, origin, required=True) or "", origin
     runtime = environ.get("XDG_RUNTIME_DIR")
     for folder in [Path(runtime), tmp] if runtime else [tmp]:
         file = folder / f"bt_u{os.geteuid()}"
         content = _content(file, str(file))
         if content is None:
-            return
+            return  # /tmp is for systems without a runtime folder
         yield content, str(file)
 
 
-def _content(file: Path, origin: str) -> str | None:
+def _content(file: Path, origin: str, *, required: bool = False) -> str | None:
     """Return what a token's file holds; bytes that are no text stay no token."""
+    kind = ""
+    cause: OSError | None = None
     try:
         with file.open("rb") as opened:
-            content = opened.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        return None
+            content = opened.read(_MOST_BYTES + 1)
+        if len(content) <= _MOST_BYTES:
+            return content.decode("ascii", errors="replace")
+        problem, kind = "is too long to hold one", "invalid"
+    except FileNotFoundError as err:
+        if not required:
+            return None
+        # the next step could find the token of somebody else's choice
+        problem, kind, cause = "is not there", "missing", err
     except OSError as err:
-        what = f"The bearer token's file cannot be read: {err.strerror or err}."
-        step = "Correct its permissions, or the setting bearer_token_file."
-        raise CredentialsError(what, looked_at=origin, next_step=step) from err
-    if len(content) > MOST_BYTES:
-        what = "The file that was named for the bearer token is too long to hold one."
-        step = "Correct bearer_token_file (BEARER_TOKEN_FILE)."
-        raise CredentialsError(what, looked_at=origin, next_step=step, kind="invalid")
-    return content.decode("ascii", errors="replace")
+        problem, cause = f"cannot be read: {err.strerror or err}", err
+    what = f"The bearer token's file {problem}."
+    step = "Get a token, or correct bearer_token_file (BEARER_TOKEN_FILE)."
+    raise CredentialsError(what, looked_at=origin, next_step=step, kind=kind) from cause
 
 
 def require_current(token: BearerToken, now: float) -> None:
     """Raise unless a token is valid at a time, as far as it says."""
+    where = token.origin
     if token.expires_at is not None and token.expires_at <= now:
         what = f"The bearer token expired {utc(token.expires_at)}."
         step = "Get a new token from where you got this one; it is read anew each time."
-        kind = "expired"
-    elif token.not_before is not None and token.not_before > now + CLOCK_SKEW_S:
+        raise CredentialsError(what, looked_at=where, next_step=step, kind="expired")
+    if token.not_before is not None and token.not_before > now + _CLOCK_SKEW_S:
         what = f"The bearer token is valid only from {utc(token.not_before)}."
-        step, kind = "Wait, or set this machine's clock.", "invalid"
-    else:
-        return
-    raise CredentialsError(what, looked_at=token.origin, next_step=step, kind=kind)
+        step = "Wait, or set this machine's clock."
+        raise CredentialsError(what, looked_at=where, next_step=step, kind="invalid")
 
 
 def require_rules(token: BearerToken, settings: Settings) -> None:
@@ -277,7 +257,7 @@ def require_rules(token: BearerToken, settings: Settings) -> None:
 def is_for(token: BearerToken, names: tuple[str, ...]) -> bool:
     """Tell whether a token's audience is one of these names or hosts, or any."""
     audience = {*token.audience, *(urlsplit(a).hostname for a in token.audience)}
-    return bool(audience & {ANY_AUDIENCE, *names})
+    return bool(audience & {_ANY_AUDIENCE, *names})
 
 
 def allows(token: BearerToken, action: str, path: str = "") -> bool:
@@ -289,12 +269,13 @@ def allows(token: BearerToken, action: str, path: str = "") -> bool:
     >>> allows(token, "storage.read", "/store/f"), allows(token, "storage.read", "/s")
     (True, False)
     """
-    inner = posixpath.normpath("/" + path.lstrip("/")).rstrip("/")
     for scope in token.scopes:
         name, _, folder = scope.partition(":")
-        outer = posixpath.normpath("/" + folder.lstrip("/")).rstrip("/")
-        covered = not folder or not path or f"{inner}/".startswith(f"{outer}/")
-        if name == action and covered:
+        inner, outer = (
+            posixpath.normpath("/" + text.lstrip("/")).rstrip("/") + "/"
+            for text in (path, folder)
+        )
+        if name == action and (not folder or not path or inner.startswith(outer)):
             return True
     return False
 
@@ -342,9 +323,8 @@ def token_for(
     sends tokens over TLS only). One that is not valid now raises `CredentialsError`.
     """
     settings = settings or settings_here()
-    if not may_send_token(url, settings):
-        return None
-    if url.lower().startswith("http:") and not is_loopback(_server(url)[0]):
+    in_clear = url.lower().startswith("http:") and not is_loopback(_server(url)[0])
+    if in_clear or not may_send_token(url, settings):
         return None
     token = bearer_token(settings)
     if token is not None:
@@ -387,7 +367,7 @@ def receive(delivery: Delivery) -> None:
 
 def settings_here() -> Settings:
     """Return this process's settings, with what its client delivered on top."""
-    if not _PLACE.arrived.wait(WAIT_S):
+    if not _PLACE.arrived.wait(_WAIT_S):
         _PLACE.arrived.set()  # waited once: it does not come
     delivery, now = _PLACE.delivery, time.monotonic()
     made_from = delivery, dict(os.environ)
@@ -398,18 +378,18 @@ def settings_here() -> Settings:
     if delivery is not None and delivery.token is not None:
         given["bearer_token"] = delivery.token.value
     settings = load_settings(**given)
-    _PLACE.shared = now + SHARED_S, made_from, settings
+    _PLACE.shared = now + _SHARED_S, made_from, settings
     return settings
 
 
 def token_value(url: str, settings: Settings | None = None) -> str | None:
-    """Return the token for a request: what `fsspec_failover` asks for each one."""
+    """Return the token for a request: the hook ``token_for`` of `fsspec_failover`."""
     token = token_for(url, settings)
     return token.value if token else None
 
 
 def reading_options(url: str, settings: Settings | None = None) -> dict[str, Any]:
-    """Return how a source is read: what `fsspec_failover` asks for each request."""
+    """Return how to read a source: the hook ``options_for`` of `fsspec_failover`."""
     from casa_env.data.xcache import s3_options
 
     settings = settings or settings_here()
