@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
@@ -131,8 +131,13 @@ def files_of(fileset: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - coffea's 
 
 def _walked(fileset: Any, change: _Change) -> Any:  # noqa: ANN401 - coffea's shapes
     """Return a fileset with each file changed: the one place that knows its shapes."""
-    if isinstance(fileset, list | tuple):
-        return type(fileset)(_walked_item(item, change) for item in fileset)
+    if isinstance(fileset, list | tuple):  # URLs, or coffea's work items
+        return type(fileset)(
+            change("", item)
+            if isinstance(item, str)
+            else replace(item, filename=change(item.dataset, item.filename))
+            for item in fileset
+        )
     spec = hasattr(fileset, "model_dump")  # coffea's own, a pydantic model
     if not spec and not isinstance(fileset, Mapping):
         return fileset  # a path to a JSON file, which only coffea reads
@@ -141,14 +146,6 @@ def _walked(fileset: Any, change: _Change) -> Any:  # noqa: ANN401 - coffea's sh
         for name, dataset in fileset.items()
     }
     return type(fileset)(new) if spec else new
-
-
-def _walked_item(item: Any, change: _Change) -> Any:  # noqa: ANN401 - coffea's
-    """Return a file's URL, or one of coffea's work items, changed."""
-    if isinstance(item, str):
-        return change("", item)
-    url = change(item.dataset, item.filename)
-    return dataclasses.replace(item, filename=url)
 
 
 def _walked_dataset(dataset: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - coffea's shapes
@@ -164,8 +161,7 @@ def _walked_dataset(dataset: Any, change: Callable[[str], str]) -> Any:  # noqa:
     moved = {file: change(file) for file in dataset["files"]}
     new = {}
     for key, value in dataset.items():
-        by_file = isinstance(value, Mapping) and value and set(value) <= set(moved)
-        if by_file:
+        if isinstance(value, Mapping) and value and set(value) <= set(moved):
             new[key] = {moved[file]: content for file, content in value.items()}
         elif key == "files":
             new[key] = type(value)(moved[file] for file in value)
@@ -266,23 +262,16 @@ def s3_options(settings: Settings | None = None) -> dict[str, Any]:
 
 
 def s3_buckets(settings: Settings) -> tuple[int, str]:
-    """Ask the store how many buckets our key sees, and return what went wrong.
-
-    A key that may not list buckets is not wrong.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
+    """Ask the store how many buckets our key sees, and return what went wrong."""
+    from botocore.exceptions import BotoCoreError
     from s3fs import S3FileSystem
 
-    options = s3_options(settings) | {"skip_instance_cache": True}
-    options["client_kwargs"] = {"region_name": "us-east-1"} | options["client_kwargs"]
     try:
-        return len(S3FileSystem(**options).call_s3("list_buckets")["Buckets"]), ""
-    except (OSError, BotoCoreError, ClientError, ValueError) as err:
-        answer = getattr(err, "response", None) or getattr(
-            err.__cause__, "response", {}
-        )
-        error = answer.get("Error", {})
-        if error.get("Code") == "AccessDenied" and "key" in options:
-            return 0, ""
-        problem = f"{error.get('Code', '')} {error.get('Message', '')}".strip()
-        return 0, problem or str(err)
+        system = S3FileSystem(**s3_options(settings), skip_instance_cache=True)
+        return len(system.call_s3("list_buckets")["Buckets"]), ""
+    except (OSError, BotoCoreError, ValueError) as err:
+        error = getattr(err.__cause__, "response", {}).get("Error", {})
+        code = error.get("Code", "")
+        if code == "AccessDenied" and settings.s3_access_key:
+            return 0, ""  # a key that may not list buckets is not wrong
+        return 0, f"{code} {error.get('Message', '')}".strip() or str(err)

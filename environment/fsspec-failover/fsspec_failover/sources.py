@@ -24,7 +24,9 @@ from fsspec_failover.urls import host_of
 logger = logging.getLogger(__name__)
 
 _LOCK: Final = threading.RLock()
-_FILESYSTEMS: Final[dict[Any, Any]] = {}
+
+#: The file systems of fsspec that are in use.
+FILESYSTEMS: Final[dict[Any, Any]] = {}
 
 
 class Source:
@@ -124,7 +126,7 @@ class _XRootDSource(Source):
             return int(await system.size_of(path))
 
     def forget(self) -> None:
-        for key, system in list(_FILESYSTEMS.items()):
+        for key, system in list(FILESYSTEMS.items()):
             if key[0] == "root" and key[1].rpartition("@")[2] == self._netloc:
                 self._loop.call_soon_threadsafe(system.forget, self._path)
 
@@ -225,20 +227,6 @@ def refused(url: str, timeout_s: float, *, hooks: Hooks | None = None) -> bool:
     """Ask a server for the beginning of a file; tell whether it refused us.
 
     A server that cannot be reached has not refused: its failure is logged.
-
-    Parameters
-    ----------
-    url
-        One source.
-    timeout_s
-        How long to wait, in seconds.
-    hooks
-        What to ask for token and options; by default what is installed.
-
-    Raises
-    ------
-    HookError
-        If one of them raises an error, which is the cause.
     """
     loop = get_loop()
     source = open_source(url, loop, hooks)
@@ -253,22 +241,17 @@ def refused(url: str, timeout_s: float, *, hooks: Hooks | None = None) -> bool:
     return False
 
 
-def filesystems() -> list[Any]:
-    """Return the file systems of fsspec that are in use, to close files for example."""
-    return list(_FILESYSTEMS.values())
-
-
 async def _kept(key: Any, make: Callable[[], Any]) -> Any:
     """Return a file system, the same for the same key.
 
     They are made in a thread: some wait for the event loop, in which this runs.
     """
-    if key not in _FILESYSTEMS:
+    if key not in FILESYSTEMS:
 
         def once() -> None:
             with _LOCK:
-                if key not in _FILESYSTEMS:
-                    _FILESYSTEMS[key] = make()
+                if key not in FILESYSTEMS:
+                    FILESYSTEMS[key] = make()
 
         await asyncio.to_thread(once)
-    return _FILESYSTEMS[key]
+    return FILESYSTEMS[key]

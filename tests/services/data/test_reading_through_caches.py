@@ -33,7 +33,7 @@ from fsspec_failover import (
     ReadReport,
     report,
 )
-from fsspec_failover.sources import filesystems
+from fsspec_failover.sources import FILESYSTEMS
 from services.data.conftest import Serve
 from support import xrootd
 from support.programs import required
@@ -64,7 +64,7 @@ def read_from() -> ReadReport:
 def missed_kb(cache: xrootd.Server) -> int:
     """Return what the cache's own record says that it had to get from the origin."""
     tool = required("xrdpfc_print", package="xrootd-server")
-    for system in filesystems():
+    for system in FILESYSTEMS.values():
         system.invalidate_cache()  # it writes an access down when the file is closed
     (record,) = cache.data.rglob("*.cinfo")
     deadline = time.monotonic() + 30
