@@ -19,12 +19,14 @@ from casa_env.tokens.bearer import (
     bearer_token,
     may_send_token,
     parse_token,
+    reading_options,
     receive,
     require_current,
     settings_here,
     token_for,
     token_value,
 )
+from fsspec_failover.hooks import Hooks, installed
 from support.tokens import Issuer, base64url
 
 ISSUER = Issuer("https://issuer.example.org")
@@ -290,3 +292,13 @@ def test_a_worker_reads_with_what_its_client_delivered(
     assert token_value("https://a.example.org/f") == token.value
     assert token_value("https://b.example.org/f") is None
     assert repr(delivery) == "Delivery()"
+
+
+def test_files_are_read_with_these_two_functions() -> None:
+    assert installed() == Hooks(token_for=token_value, options_for=reading_options)
+    settings = Settings(timeout_s=3.0, s3_endpoint="https://s3.example.org")
+    assert reading_options("root://a//f", settings) == {
+        "timeout_s": 3.0,
+        "ca_dir": None,
+    }
+    assert "client_kwargs" in reading_options("s3://bucket/f", settings)["s3"]
