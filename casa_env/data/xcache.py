@@ -33,19 +33,14 @@ def xcache_url(
     Parameters
     ----------
     url
-        The origin, such as ``root://origin.example.org//store/f.root``. Local paths
-        and other schemes are returned as they are.
+        The origin. Local paths and other schemes are returned as they are, and so is
+        what this returns.
     settings
         Settings to use; by default those of this place.
     failover
         Return a URL that names all sources, cache, further caches, origin, for
         `fsspec` and what builds on it, such as uproot and coffea: reading then
         survives a cache that is down, and tokens go to the site's own hosts only.
-
-    Returns
-    -------
-    str
-        The URL; the same again if that is passed in.
 
     Notes
     -----
@@ -91,17 +86,12 @@ def xcache_fileset(
         Any shape that coffea takes: datasets of lists of files, of ``{file: tree}``,
         of ``{"files": ..., "treename": ..., "metadata": ...}``, of files with
         ``{"object_path": ..., "steps": ...}``, coffea's own ``DatasetSpec`` and
-        ``DataGroupSpec``, and work items. It is not changed. Where a dataset has other
-        mappings by file, such as event counts, these follow.
+        ``DataGroupSpec``, and work items. It is not changed: a new one of the same
+        shape is returned. Other mappings by file, such as event counts, follow.
     settings
         Settings to use; by default those of this place.
     failover
         As for `xcache_url`.
-
-    Returns
-    -------
-    fileset
-        A new one of the same shape.
 
     Examples
     --------
@@ -214,17 +204,13 @@ def s3_options(settings: Settings | None = None) -> dict[str, Any]:
 
     On a laptop and on Binder they are those of `s3fs` itself unless the ecosystem's
     variables or the user's file say otherwise. At a facility they name its endpoint.
-    They fit `fsspec.open`, `uproot.open`, `pandas` and `pyarrow` alike.
+    They fit `fsspec.open`, `uproot.open`, `pandas` and `pyarrow` alike, and may hold a
+    secret key: do not print them.
 
     Parameters
     ----------
     settings
         Settings to use; by default those of this place.
-
-    Returns
-    -------
-    dict
-        Options of `s3fs.S3FileSystem`. They may hold a secret key: do not print them.
 
     Notes
     -----

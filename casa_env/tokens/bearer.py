@@ -26,25 +26,22 @@ from casa_env.errors import CredentialsError
 from casa_env.network import host_and_port, is_loopback
 from casa_env.settings import Settings, load_settings
 
-#: Every WLCG service accepts this audience (WLCG Common JWT Profiles v1.0).
-_ANY_AUDIENCE: Final = "https://wlcg.cern.ch/jwt/v1/any"
-
 #: Users are warned of credentials that end within this time, in seconds.
 SOON_S: Final = 1800.0
-
-#: How far clocks may differ, in seconds: RFC 7519, section 4.1.5, allows minutes.
-_CLOCK_SKEW_S: Final = 60.0
-
-#: Larger files are no tokens: servers take no longer headers (commonly 8 to 64 KiB).
-_MOST_BYTES: Final = 1_000_000
 
 #: How long the first request waits for a delivery that was announced, and for how long
 #: requests share settings, in seconds: their files cost more than a range of a file.
 _WAIT_S: Final = 20.0
 _SHARED_S: Final = 1.0
 
-#: The last step's folder; the specification names it, whatever ``TMPDIR`` says.
-_TMP: Final = Path("/tmp")  # noqa: S108 - the specification's
+#: How far clocks may differ, in seconds: RFC 7519, section 4.1.5, allows minutes.
+_CLOCK_SKEW_S: Final = 60.0
+
+#: Every WLCG service accepts this audience (WLCG Common JWT Profiles v1.0).
+_ANY_AUDIENCE: Final = "https://wlcg.cern.ch/jwt/v1/any"
+
+#: Larger files are no tokens: servers take no longer headers (commonly 8 to 64 KiB).
+_MOST_BYTES: Final = 1_000_000
 
 #: RFC 6750, section 2.1, ``b64token``; around it, what C99's ``isspace`` calls space.
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
@@ -138,7 +135,7 @@ def bearer_token(
     settings: Settings | None = None,
     *,
     environ: Mapping[str, str] | None = None,
-    tmp: Path = _TMP,
+    tmp: Path = Path("/tmp"),  # noqa: S108 - the specification names it
 ) -> BearerToken | None:
     """Find the user's bearer token, by reading its file anew.
 
@@ -149,10 +146,8 @@ def bearer_token(
     ----------
     settings
         Settings to use; by default those of this place.
-    environ
-        Environment variables, for ``XDG_RUNTIME_DIR``; by default this process's.
-    tmp
-        The last step's folder.
+    environ, tmp
+        Where ``XDG_RUNTIME_DIR`` is looked up, and the last step's folder.
 
     Returns
     -------
@@ -167,9 +162,8 @@ def bearer_token(
 
     Notes
     -----
-    WLCG Bearer Token Discovery v1.0: ``BEARER_TOKEN``; the file ``BEARER_TOKEN_FILE``;
-    ``$XDG_RUNTIME_DIR/bt_u$ID`` if that variable is set; ``/tmp/bt_u$ID``, with the
-    effective user id. What is empty does not count. The first two are settings.
+    WLCG Bearer Token Discovery v1.0: ``BEARER_TOKEN``, ``BEARER_TOKEN_FILE`` (both are
+    settings, too), ``$XDG_RUNTIME_DIR/bt_u$ID`` if that is set, and ``/tmp/bt_u$ID``.
     """
     settings = settings or load_settings()
     environ = os.environ if environ is None else environ
@@ -261,14 +255,7 @@ def is_for(token: BearerToken, names: tuple[str, ...]) -> bool:
 
 
 def allows(token: BearerToken, action: str, path: str = "") -> bool:
-    """Tell whether a token's scopes cover an action, on a path and all that is below.
-
-    Examples
-    --------
-    >>> token = BearerToken(value="x", origin="", scopes=("storage.read:/store",))
-    >>> allows(token, "storage.read", "/store/f"), allows(token, "storage.read", "/s")
-    (True, False)
-    """
+    """Tell whether a token's scopes cover an action, on a path and all below it."""
     for scope in token.scopes:
         name, _, folder = scope.partition(":")
         inner, outer = (
@@ -285,14 +272,6 @@ def may_send_token(url: str, settings: Settings) -> bool:
 
     An entry with a port is for that port only; ``.example.org`` is every host below
     that domain. Names are compared as they are written: no alias is resolved.
-
-    Examples
-    --------
-    >>> settings = Settings(token_hosts=("storage.example.org", "eos.example.org:8443"))
-    >>> may_send_token("root://storage.example.org//store/f.root", settings)
-    True
-    >>> may_send_token("https://eos.example.org/f.root", settings)
-    False
     """
     host, port = _server(url)
     for entry in settings.token_hosts:

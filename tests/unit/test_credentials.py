@@ -16,6 +16,7 @@ from casa_env.tokens.bearer import (
     _PLACE,
     BearerToken,
     Delivery,
+    allows,
     bearer_token,
     may_send_token,
     parse_token,
@@ -271,6 +272,29 @@ def test_tokens_go_only_to_hosts_on_the_list(url: str, may: bool) -> None:  # no
     settings = Settings(token_hosts=(*listed, "[::1]", "https://", "a b/c"))
     assert may_send_token(url, settings) is may
     assert not may_send_token(url, Settings())
+
+
+@pytest.mark.parametrize(
+    ("action", "path", "allowed"),
+    [
+        ("storage.read", "/store", True),
+        ("storage.read", "//store/f", True),
+        ("storage.read", "/store/../f", False),
+        ("storage.read", "/s", False),
+        ("storage.read", "/store2/f", False),
+        ("storage.create", "/store/f", False),
+        ("storage.stage", "/anything", True),
+        ("storage.stage", "", True),
+    ],
+)
+def test_a_scope_covers_all_that_is_below_its_path(
+    action: str,
+    path: str,
+    allowed: bool,  # noqa: FBT001 - a table
+) -> None:
+    scopes = ("storage.read:/store/", "storage.stage")
+    token = BearerToken(value="x", origin="here", scopes=scopes)
+    assert allows(token, action, path) is allowed
 
 
 def test_there_is_no_token_for_a_host_that_is_not_listed() -> None:

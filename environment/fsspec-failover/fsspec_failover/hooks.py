@@ -14,8 +14,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-GROUP = "fsspec_failover"
-
 
 class HookError(Exception):
     """A hook raised an error, which is the cause: its source cannot be read."""
@@ -35,20 +33,12 @@ class Options:
     """Options of `s3fs.S3FileSystem`."""
 
 
-def _no_token(_url: str) -> None:
-    return None
-
-
-def _no_options(_url: str) -> Mapping[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True)
 class Hooks:
     """The two functions that are asked for each request."""
 
-    token_for: Callable[[str], str | None] = _no_token
-    options_for: Callable[[str], Mapping[str, Any]] = _no_options
+    token_for: Callable[[str], str | None] = lambda _url: None
+    options_for: Callable[[str], Mapping[str, Any]] = lambda _url: {}
 
     def token(self, url: str) -> str | None:
         """Return the token to send, if the URL's server may have one."""
@@ -71,5 +61,8 @@ def installed() -> Hooks:
 
     Of two with one name that counts which is first on ``sys.path``, as of modules.
     """
-    found = {entry.name: entry for entry in reversed([*entry_points(group=GROUP)])}
+    found = {
+        entry.name: entry
+        for entry in reversed([*entry_points(group="fsspec_failover")])
+    }
     return Hooks(**{name: entry.load() for name, entry in found.items()})
