@@ -10,7 +10,7 @@ ENV DASK_CONFIG=/etc/dask/casa.yaml HOME=/home/jovyan JUPYTERHUB_SERVICE_PREFIX=
     PATH=/opt/casa/bin:/usr/local/bin:/usr/bin:/bin SHELL=/bin/bash USER=jovyan
 WORKDIR /home/jovyan
 
-# What installs the locks, and the wheel of casa_env: mounted below, never copied.
+# What installs the locks, and our own wheels: mounted below, never copied.
 FROM system AS tools
 COPY environment/bootstrap.lock /tmp/
 RUN --mount=source=environment/image,target=/build --mount=type=secret,id=ca,target=/run/ca.pem \
@@ -19,7 +19,8 @@ RUN --mount=source=environment/image,target=/build --mount=type=secret,id=ca,tar
 FROM tools AS wheel
 COPY LICENSE README.md pyproject.toml /src/
 COPY casa_env /src/casa_env
-RUN cd /src && /opt/tools/bin/hatchling build -t wheel
+COPY environment/fsspec-failover /src/fsspec-failover
+RUN cd /src && /opt/tools/bin/hatchling build -t wheel && cd fsspec-failover && /opt/tools/bin/hatchling build -t wheel -d ../dist
 FROM system AS worker-packages
 RUN --mount=source=environment/image,target=/build --mount=from=tools,source=/opt/tools,target=/opt/tools \
     --mount=type=cache,id=casa,target=/cache --mount=type=secret,id=ca,target=/run/ca.pem \

@@ -28,7 +28,8 @@ lab: ## open JupyterLab
 test: ## prove that everything works: unit, service and notebook tests
 	@$(SETUP) test
 	@$(PY) environment/system_packages.py $(if $(filter 0,$(APT)),--list,--install)
-	@status=0; $(PY) -m pytest -n 2 --dist loadfile tests/unit || status=1; \
+	@status=0; $(PY) -m pytest -n 2 --dist loadfile tests/unit \
+		environment/fsspec-failover/tests || status=1; \
 	$(PY) -m pytest tests --ignore tests/unit --ignore tests/image || status=1; \
 	XDG_STATE_HOME="$(CURDIR)/.cache/state" $(PY) -m pytest --nbval-lax \
 		--nbval-current-env -n 2 --dist loadfile \

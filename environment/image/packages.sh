@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install into /opt/casa what a lock pins, or a wheel: a step of the image's build.
+# Install into /opt/casa what a lock pins, or wheels: a step of the image's build.
 # Where a network has a certificate authority of its own, the secret `ca` is its file.
 set -eu
 export UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON=/opt/casa/bin/python
@@ -8,7 +8,7 @@ uv=/opt/tools/bin/uv
 
 case $1 in
 *.whl)
-    $uv pip install --quiet --offline --no-cache --no-deps --compile-bytecode "$1"
+    $uv pip install --quiet --offline --no-cache --no-deps --compile-bytecode "$@"
     exit
     ;;
 esac

@@ -1,8 +1,8 @@
 """Files with several sources: where one fails, reading goes on from the next.
 
 A URL names its sources in order, ``failover://SOURCE|SOURCE``, so that it means the
-same in every process: `casa_env.xcache_url` makes them. Any of a source's failures
-moves a file on. A host that does not answer is left alone by all files for a while.
+same in every process. Any of a source's failures moves a file on. A host that does not
+answer is left alone by all files for a while.
 """
 
 from __future__ import annotations
@@ -15,26 +15,20 @@ from typing import Any, Final, TypeVar
 from fsspec.asyn import AsyncFileSystem
 from fsspec.spec import AbstractBufferedFile
 
-from casa_env.breakers import Breakers
-from casa_env.filesystems.failures import (
+from fsspec_failover.breakers import BREAKERS
+from fsspec_failover.failures import (
     FAILURES,
     OtherFileError,
+    described,
     is_down,
     is_slow,
     no_source,
-    worded,
 )
-from casa_env.filesystems.sources import Source, open_source
-from casa_env.reading import LEDGER
-from casa_env.received import settings_here
-from casa_env.xcache import SCHEME, sources
-
-__all__ = ["BREAKERS", "FailoverFileSystem"]
+from fsspec_failover.report import LEDGER
+from fsspec_failover.sources import Source, open_source
+from fsspec_failover.urls import SCHEME, sources
 
 logger = logging.getLogger(__name__)
-
-#: Which hosts this process leaves alone.
-BREAKERS: Final = Breakers()
 
 #: A source that delivers less than this, in bytes per second, is given up.
 SLOWEST: Final = 500_000
@@ -52,7 +46,7 @@ class FailoverFileSystem(AsyncFileSystem):  # type: ignore[misc]
     ----------
     timeout
         How long to wait for the last source, in seconds; the ones before are waited
-        for as long as the setting ``timeout_s`` says. coffea passes its own.
+        for as long as `Options.timeout_s` says. coffea passes its own.
     """
 
     protocol = "failover"
@@ -161,7 +155,7 @@ class FailoverFileSystem(AsyncFileSystem):  # type: ignore[misc]
         begin = self._preferred.get(path, 0)
         waiting = [*range(begin, len(urls)), *range(begin)]
         rested: list[int] = []
-        said: list[tuple[str, Exception]] = []
+        failed: list[tuple[str, Exception]] = []
         for must in (False, True):  # at last also those that are left alone
             for i in rested if must else waiting:
                 source = open_source(urls[i], self.loop)
@@ -170,23 +164,23 @@ class FailoverFileSystem(AsyncFileSystem):  # type: ignore[misc]
                     rested.append(i)
                     self._note(source, urls, reason)
                     continue
-                limit = self._limit(n_bytes, last=i == len(urls) - 1)
                 try:
+                    limit = self._limit(source, n_bytes, last=i == len(urls) - 1)
                     work = self._by(source, path, urls, read)
                     content = await asyncio.wait_for(work, limit)
                 except FAILURES as err:
-                    said.append((source.url, err))
+                    failed.append((source.url, err))
                     _break(source, err)
                     source.forget()
                     # another request may have found out before, and why
-                    self._note(source, urls, _resting(source) or worded(err))
+                    self._note(source, urls, _resting(source) or described(err))
                     continue
                 BREAKERS.succeeded(source.host)
                 BREAKERS.succeeded(source.line)
                 self._preferred[path] = i
                 LEDGER.read(source.host, urls[-1], _length(content))
                 return content
-        raise no_source(urls[-1], said)
+        raise no_source(urls[-1], failed)
 
     async def _by(
         self,
@@ -207,9 +201,9 @@ class FailoverFileSystem(AsyncFileSystem):  # type: ignore[misc]
                 served.add(source.url)
         return await read(source)
 
-    def _limit(self, n_bytes: int, *, last: bool) -> float:
+    def _limit(self, source: Source, n_bytes: int, *, last: bool) -> float:
         """Return how long to wait for a source, in seconds."""
-        timeout_s = settings_here().timeout_s
+        timeout_s = source.options.timeout_s
         if last:
             timeout_s = self._timeout_s or LAST_PATIENCE * timeout_s
         return timeout_s + n_bytes / SLOWEST
@@ -234,12 +228,12 @@ def _resting(source: Source) -> str:
 
 
 def _break(source: Source, err: BaseException) -> None:
-    """Leave a host alone if it is down, and not if it only has not this file."""
+    """Leave a host alone if it is down, and not if it only lacks this file."""
     if is_slow(err):
         # a cache may be waiting for an origin, while it is well itself
-        BREAKERS.failed(source.line, worded(err))
+        BREAKERS.failed(source.line, described(err))
     elif is_down(err):
-        BREAKERS.failed(source.host, worded(err))
+        BREAKERS.failed(source.host, described(err))
 
 
 def _length(content: object) -> int:

@@ -23,10 +23,6 @@ from typing import Any, Final
 from fsspec_xrootd.xrootd import XRootDFileSystem, _async_wrap
 from XRootD import client
 
-from casa_env.bearer_tokens import BearerToken
-
-__all__ = ["GuardedXRootDFileSystem", "bound_waiting", "login_name"]
-
 #: Ways to log in that send nothing which could be used again elsewhere.
 PROTOCOLS: Final = "gsi,krb5,sss,unix,host"
 
@@ -60,19 +56,13 @@ def bound_waiting() -> None:
         client.EnvPutInt(name, value)
 
 
-def login_name(token: BearerToken | None) -> str:
-    """Return the name that stands for a token on connections; empty for none.
-
-    Parameters
-    ----------
-    token
-        The token to log in with.
-    """
+def login_name(token: str | None) -> str:
+    """Return the name that stands for a token on connections; empty for none."""
     if token is None:
         return ""
     with _LOCK:
         # random, so that it says nothing about the token; at most 8 characters fit
-        return _NAMES.setdefault(token.value, f"c{secrets.token_hex(3)}")
+        return _NAMES.setdefault(token, f"c{secrets.token_hex(3)}")
 
 
 class GuardedXRootDFileSystem(XRootDFileSystem):
@@ -92,23 +82,10 @@ class GuardedXRootDFileSystem(XRootDFileSystem):
             return url
         return f"{url}{'&' if '?' in url else '?'}xrd.wantprot={PROTOCOLS}"
 
-    async def log_in(self, token: BearerToken, *, timeout: int) -> None:
-        """Let the host check a token; the connection is then used for the files.
-
-        Parameters
-        ----------
-        token
-            To send to this host, and to no other.
-        timeout
-            How long to wait, in seconds.
-
-        Raises
-        ------
-        OSError
-            If the host does not answer.
-        """
+    async def log_in(self, token: str, *, timeout: int) -> None:
+        """Let this host check a token; the connection is then used for the files."""
         async with _LOGGING_IN:
-            with _offered(token.value):
+            with _offered(token):
                 system = client.FileSystem(f"root://{self.hostid}/")
                 status, _ = await _async_wrap(system.ping)(timeout=timeout)
         if not status.ok:

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Breakers"]
-
 #: How long a host that failed is left alone, in seconds; twice as long each time.
 FIRST_REST_S: Final = 60.0
 LONGEST_REST_S: Final = 600.0
@@ -38,13 +36,7 @@ class Breakers:
         self._broken: dict[str, _Broken] = {}
 
     def resting(self, host: str) -> str:
-        """Return why a host is to be left alone, empty if it may be asked.
-
-        Parameters
-        ----------
-        host
-            Its name and port.
-        """
+        """Return why a host is to be left alone, empty if it may be asked."""
         now = self._clock()
         with self._lock:
             broken = self._broken.get(host)
@@ -57,15 +49,7 @@ class Breakers:
             return ""
 
     def failed(self, host: str, reason: str) -> None:
-        """Leave a host alone from now on.
-
-        Parameters
-        ----------
-        host
-            Its name and port.
-        reason
-            What it did, for reports.
-        """
+        """Leave a host alone from now on, because of what it did."""
         with self._lock:
             before = self._broken.get(host)
             rest = FIRST_REST_S
@@ -76,13 +60,7 @@ class Breakers:
             self._broken[host] = _Broken(self._clock() + rest, rest, reason)
 
     def succeeded(self, host: str) -> None:
-        """Ask a host again as any other.
-
-        Parameters
-        ----------
-        host
-            Its name and port.
-        """
+        """Ask a host again as any other."""
         if host in self._broken:
             with self._lock:
                 self._broken.pop(host, None)
@@ -91,3 +69,7 @@ class Breakers:
         """Forget all."""
         with self._lock:
             self._broken.clear()
+
+
+#: Which hosts this process leaves alone.
+BREAKERS: Final = Breakers()
