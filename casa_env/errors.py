@@ -97,10 +97,9 @@ class EnvironmentMismatchError(ClusterError):
         what: str,
         *,
         differences: Mapping[str, tuple[tuple[str, ...], ...]],
-        looked_at: str = "",
-        next_step: str = "",
+        **fields: str,
     ) -> None:
-        super().__init__(what, looked_at=looked_at, next_step=next_step)
+        super().__init__(what, **fields)
         self.differences = dict(differences)
 
 
@@ -135,15 +134,9 @@ class CellError(NotebookError):
     """A cell raised an error: its source, and the traceback with ANSI colours."""
 
     def __init__(
-        self,
-        what: str,
-        *,
-        source: str,
-        traceback: str,
-        looked_at: str = "",
-        next_step: str = "",
+        self, what: str, *, source: str, traceback: str, **fields: str
     ) -> None:
-        super().__init__(what, looked_at=looked_at, next_step=next_step)
+        super().__init__(what, **fields)
         self.source = source
         self.traceback = traceback
 
