@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casa_env.comparison import FOR_PEOPLE, _for_people, table
-from casa_env.worker_side import describe, differences, folder_digest
+from casa_env.workers.remote import archived, describe, differences
+from casa_env.workers.sameness import FOR_PEOPLE, _for_people, table
 
 
 def environment(**packages: str) -> dict[str, Any]:
@@ -101,14 +101,14 @@ def test_an_environment_never_differs_from_itself(packages: dict[str, str]) -> N
     assert table([("a", "1", "2")]).splitlines()[1].split() == ["a", "1", "2"]
 
 
-def test_a_folders_digest_follows_names_and_contents_and_no_compiled_files(
+def test_an_archive_follows_names_and_contents_and_has_no_compiled_files(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "package"
     (folder / "__pycache__").mkdir(parents=True)
     (folder / "a.py").write_text("x = 1")
-    first = folder_digest(folder)
+    first = archived(folder)
     (folder / "__pycache__" / "a.pyc").write_text("compiled")
-    assert folder_digest(folder) == first
+    assert archived(folder) == first
     (folder / "a.py").rename(folder / "b.py")
-    assert folder_digest(folder) != first
+    assert archived(folder) != first

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from casa_env.identity import (
+from casa_env.workers.sameness import (
     casa_env_version,
     environment_here,
     environment_id,

@@ -15,10 +15,9 @@ from coffea import processor
 from coffea.nanoevents import BaseSchema
 
 from casa_env import dask_client, read_report, xcache_fileset, xcache_url
-from casa_env.bearer_tokens import parse_token
-from casa_env.delivery import deliver
-from casa_env.received import settings_here
 from casa_env.settings import Settings
+from casa_env.tokens.bearer import parse_token, settings_here
+from casa_env.workers.delivery import deliver
 from services.data.conftest import Grid, Serve
 from support import xrootd
 from support.processes import dask_scheduler, running
