@@ -17,9 +17,6 @@ from casa_env.errors import ClusterError, require_package
 from casa_env.settings import Settings
 from casa_env.workers.tls import Session, cluster_security, new_session
 
-#: Memory of a worker where the settings leave it open, in bytes.
-MEMORY_BYTES: Final = 2 * 10**9
-
 #: By back end: the class in `dask_jobqueue`, and the program that submits.
 _SYSTEMS: Final = {
     "slurm": ("SLURMCluster", "sbatch"),
@@ -89,7 +86,7 @@ def _common_options(settings: Settings, session: Session) -> dict[str, Any]:
         "job_name": session.path.name,
         "cores": settings.dask_worker_threads or 1,
         "processes": 1,
-        "memory": f"{settings.dask_worker_memory_bytes or MEMORY_BYTES}B",
+        "memory": f"{settings.dask_worker_memory_bytes or 2 * 10**9}B",
         "python": str(settings.dask_worker_python or sys.executable),
         "log_directory": str(session.logs),
         "security": cluster_security(settings, session),

@@ -61,17 +61,16 @@ def dask_cluster(
     settings
         What is used where an argument is not given; by default those of this place.
     asynchronous
-        ``True`` for code in an event loop, such as JupyterLab's Dask panel: it awaits
-        the cluster.
+        ``True`` for code in an event loop, which awaits what is returned.
     **options
         More options of the native cluster; they win over ours.
 
     Returns
     -------
     distributed.deploy.cluster.Cluster
-        A `distributed.LocalCluster`, the class of `dask_jobqueue` for the batch system,
-        or a `dask_gateway.GatewayCluster`. Who starts it closes it. With
-        ``dask_max_workers`` the number of its workers follows the work.
+        A `distributed.LocalCluster`, a class of `dask_jobqueue`, or a
+        `dask_gateway.GatewayCluster`. With ``dask_max_workers`` the number of its
+        workers follows the work.
 
     Raises
     ------
@@ -126,11 +125,6 @@ def dask_client(
         How long to wait for a scheduler to answer, in seconds.
     **options
         More options of `distributed.Client`, and of the cluster if one is started.
-
-    Returns
-    -------
-    distributed.Client
-        The client. With ``asynchronous=True`` it is connected once awaited.
 
     Raises
     ------

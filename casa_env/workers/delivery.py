@@ -27,9 +27,6 @@ logger = logging.getLogger(__name__)
 #: The plugin that announces a delivery to workers.
 RECEIVER: Final = "casa-env-receiver"
 
-#: How often it is looked whether there is a new token or a new worker, in seconds.
-_INTERVAL_S: Final = 1.0
-
 #: Transports that nobody else can read; dask-gateway's is TLS too (its ``comm.py``).
 _PRIVATE: Final = ("tls:", "wss:", "gateway:")
 
@@ -69,9 +66,7 @@ def deliver(client: Client, settings: Settings) -> None:
 
     def go_on() -> None:
         pause = threading.Event()
-        while client.status not in ("closed", "closing") and not pause.wait(
-            _INTERVAL_S
-        ):
+        while client.status not in ("closed", "closing") and not pause.wait(1.0):
             next(rounds)
 
     threading.Thread(target=go_on, daemon=True, name="casa-token").start()

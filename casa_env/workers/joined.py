@@ -21,12 +21,8 @@ if TYPE_CHECKING:
 
 #: Addresses that `distributed` connects to: a scheme is optional, a port is not.
 _ADDRESS: Final = re.compile(
-    r"(?:(?P<scheme>tcp|tls|ws|wss)://)?"
-    r"(?P<host>\[[^\]]+\]|[^:/\s]+):(?P<port>\d{1,5})/?"
+    r"(?:(?P<scheme>tcp|tls|ws|wss)://)?(?P<host>\[[^\]]+\]|[^:/\s]+):(?P<port>\d{1,5})/?"
 )
-
-#: How long a scheduler may take to forget a plugin, in seconds.
-_FAREWELL_S: Final = 5.0
 
 
 def cluster(settings: Settings, **_options: Any) -> Any:  # noqa: ANN401 - native
@@ -109,7 +105,7 @@ def _leaving_nothing(client: Client) -> Client:
                 # It may be there no longer, or the scheduler may be gone.
                 with contextlib.suppress(OSError, TimeoutError, ValueError):
                     farewell = client._unregister_worker_plugin(name)  # type: ignore[no-untyped-call]  # noqa: SLF001
-                    await asyncio.wait_for(farewell, _FAREWELL_S)
+                    await asyncio.wait_for(farewell, 5.0)
         await close_client(*arguments, **options)
 
     client._close = close  # type: ignore[method-assign]  # noqa: SLF001

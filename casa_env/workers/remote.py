@@ -23,11 +23,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-#: The topic of Dask's events under which a worker says why it does not start.
-TOPIC = "casa-env"
-
-#: The operation of a worker that takes what `casa_env.workers.delivery` gives.
-DELIVERY = "casa_env_delivery"
+#: The topic of Dask's events of workers that do not start, and the operation that
+#: brings workers what `casa_env.workers.delivery` gives.
+TOPIC, DELIVERY = "casa-env", "casa_env_delivery"
 
 #: Where a process keeps the digests of shipped code, and the folder it is unpacked in.
 RECORD, FOLDER = "_casa_env_shipped", "casa-env-shipped"
@@ -69,8 +67,10 @@ def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
         # left behind, and parses whole files: ten times as long.
         text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
         head = (text or "").partition("\n\n")[0]
-        name = re.search(r"(?im)^name:\s*(\S+)", head)
-        version = re.search(r"(?im)^version:\s*(\S+)", head)
+        name, version = (
+            re.search(rf"(?im)^{field}:[ \t]*(\S+)", head)
+            for field in ("name", "version")
+        )
         if name and version:
             found.setdefault(re.sub(r"[-_.]+", "-", name[1]).lower(), version[1])
     return found
@@ -162,8 +162,7 @@ class Code:
         self.module, self.digest, self.archive = module, digest, archive
         self.is_home = process_here() == tuple(home)
 
-    async def start(self, scheduler: Any) -> None:  # noqa: ANN401 - distributed's
-        """Bring it to a scheduler, which reads what clients send."""
+    async def start(self, scheduler: Any) -> None:  # noqa: ANN401, D102 - distributed's
         self._bring(Path(scheduler.local_directory))
 
     async def setup(self, worker: Any) -> None:  # noqa: ANN401 - distributed's
