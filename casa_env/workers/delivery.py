@@ -20,6 +20,7 @@ from casa_env.workers import remote
 
 if TYPE_CHECKING:
     from distributed import Client
+
     from fsspec_failover import ReadReport
 
 logger = logging.getLogger(__name__)
