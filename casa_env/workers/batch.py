@@ -65,11 +65,8 @@ def cluster(settings: Settings, *, asynchronous: bool = False, **options: Any) -
 
 
 def _dask_jobqueue() -> Any:  # noqa: ANN401 - a module
-    """Import `dask_jobqueue`, and leave Ctrl-C what it was.
-
-    Its import (0.9.0, ``runner.py``) lets SIGINT end the process, which in a notebook
-    is the kernel, instead of the cell. This can go when it does so no more.
-    """
+    # Its import (0.9.0, ``runner.py``) lets Ctrl-C end the process, which in a notebook
+    # is the kernel, instead of the cell. This can go when it does so no more.
     before = signal.getsignal(signal.SIGINT)
     try:
         import dask_jobqueue
@@ -80,7 +77,6 @@ def _dask_jobqueue() -> Any:  # noqa: ANN401 - a module
 
 
 def _common_options(settings: Settings, session: Session) -> dict[str, Any]:
-    """Return the options that all classes of `dask_jobqueue` have."""
     return {
         "name": session.path.name,
         "job_name": session.path.name,
@@ -137,10 +133,7 @@ def _htcondor_options(settings: Settings) -> dict[str, Any]:
 
 
 def _recorded(job_class: Any, session: Session) -> Any:  # noqa: ANN401 - untyped
-    """Return a job class of `dask_jobqueue` whose jobs are recorded, and really end.
-
-    A cluster that closes waits for all its jobs to be closed, or failed.
-    """
+    """Return a job class whose jobs are recorded, and end for clusters that wait."""
     from distributed.core import Status
 
     class Job(job_class):  # type: ignore[misc] # whichever it is

@@ -46,10 +46,10 @@ def dask_cluster(
 ) -> Cluster:
     """Start a Dask cluster and return the native object.
 
-    On a laptop it has one worker process for each core, up to four, and fewer with
-    more threads above. On Binder it is threads in the notebook's own process. At a
-    facility it is the back end that the site's settings name: jobs of its batch system,
-    or a cluster of its Dask Gateway, connected by TLS.
+    On a laptop it has a worker process for each core, up to four, and fewer with more
+    threads above; on Binder threads in the notebook's own process. At a facility it is
+    what the site's settings name: jobs of its batch system (a class of `dask_jobqueue`)
+    or a `dask_gateway.GatewayCluster`, both connected by TLS.
 
     Parameters
     ----------
@@ -59,25 +59,16 @@ def dask_cluster(
         Number of workers, threads of each, bytes (or text such as ``"2 GB"``) of
         each, and whether they are processes.
     settings
-        What is used where an argument is not given; by default those of this place.
+        Used instead of these arguments; by default the settings of this place.
     asynchronous
         ``True`` for code in an event loop, which awaits what is returned.
     **options
         More options of the native cluster; they win over ours.
 
-    Returns
-    -------
-    distributed.deploy.cluster.Cluster
-        A `distributed.LocalCluster`, a class of `dask_jobqueue`, or a
-        `dask_gateway.GatewayCluster`. With ``dask_max_workers`` the number of its
-        workers follows the work.
-
     Raises
     ------
     ClusterError
         If the cluster does not start, or the back end has nothing to start.
-    MissingPackageError, SettingsError
-        If a package is not installed, or a setting is wrong.
     """
     settings = settings or load_settings(
         dask_backend=backend,
@@ -108,12 +99,11 @@ def dask_client(
 
     On a laptop and on Binder it starts a local cluster as `dask_cluster` does. At a
     facility it joins the scheduler at ``dask_address`` where there is one, with the
-    site's certificates for ``tls://``, or starts a cluster of the site's batch system
-    or Gateway, and waits for its first worker. Closing the client closes a cluster that
-    was started; a scheduler that was joined goes on. Before the first task, scheduler
-    and workers are compared with this environment: `casa_env.compare_environments`.
-    `distributed`'s ``ForwardOutput`` and ``client.forward_logging()`` bring here what
-    workers print and log.
+    site's certificates for ``tls://``, or starts a cluster and waits for its first
+    worker. Closing the client closes a cluster that was started; a scheduler that was
+    joined goes on. Before the first task `casa_env.compare_environments` compares. What
+    workers print and log is brought here by ``client.forward_logging()`` and the plugin
+    ``ForwardOutput``, both of `distributed`.
 
     Parameters
     ----------
@@ -130,12 +120,9 @@ def dask_client(
     ------
     ClusterError
         If a cluster does not start; of kind ``unreachable`` if a scheduler does not
-        answer in time, or refuses us; of kind ``workers`` if no worker comes within
-        ``dask_wait_s``: it tells what they wait for.
+        answer in time, or refuses us; of kind ``workers`` if none comes in time.
     EnvironmentMismatchError
         If scheduler or workers differ from what runs here: see ``dask_require``.
-    MissingPackageError, SettingsError
-        If a package is not installed, or a setting is wrong.
 
     Examples
     --------

@@ -17,11 +17,7 @@ from casa_env.settings import Settings
 
 
 def cluster(settings: Settings, *, asynchronous: bool = False, **options: Any) -> Any:  # noqa: ANN401 - untyped
-    """Ask a Gateway for a cluster, and wait until its scheduler runs.
-
-    Options are those of `dask_gateway.GatewayCluster`, and of the Gateway's own
-    clusters, such as ``worker_memory``.
-    """
+    """Ask a Gateway for a cluster, and wait until its scheduler runs."""
     require_package("dask-gateway", why="Dask Gateway")
     _require_answer(settings)
     import dask_gateway
@@ -69,16 +65,12 @@ async def close(cluster: Any) -> None:  # noqa: ANN401 - untyped
 
 
 def _silence(gateway: Any) -> None:  # noqa: ANN401 - untyped
-    """Keep a Gateway that is closed from complaining when it is collected.
-
-    It would close again, and ask for a loop that may have stopped (dask-gateway
-    2026.3.0, ``Gateway.__del__``); an asynchronous one does not.
-    """
+    # Collected, it would close again, and ask for a loop that may have stopped
+    # (dask-gateway 2026.3.0, ``Gateway.__del__``); an asynchronous one does not.
     gateway._asynchronous = True  # noqa: SLF001
 
 
 def _require_answer(settings: Settings) -> None:
-    """Raise unless somebody listens where the Gateway is."""
     where = settings.where("dask_gateway_address")
     place = host_and_port(settings.dask_gateway_address)
     if place is None:
@@ -92,7 +84,6 @@ def _require_answer(settings: Settings) -> None:
 
 
 def _wait(gateway: Any, name: str, settings: Settings) -> None:  # noqa: ANN401 - untyped
-    """Wait until a scheduler runs, in a bounded time."""
     deadline = time.monotonic() + settings.dask_wait_s
     while (status := gateway.get_cluster(name).status.name) != "RUNNING":
         late = time.monotonic() > deadline
@@ -109,7 +100,6 @@ def _wait(gateway: Any, name: str, settings: Settings) -> None:  # noqa: ANN401 
 
 @contextmanager
 def _explained(settings: Settings) -> Iterator[None]:
-    """Raise what a Gateway's refusals mean."""
     import aiohttp
     from dask_gateway import GatewayClusterError, GatewayServerError
 

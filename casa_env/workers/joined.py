@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from casa_env.errors import ClusterError
 from casa_env.network import tcp_problem
@@ -15,9 +15,6 @@ from casa_env.workers.delivery import RECEIVER
 from casa_env.workers.sameness import GUARD, shipped_to
 from casa_env.workers.ship import plugin_name
 from casa_env.workers.tls import site_security
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 #: Addresses that `distributed` connects to: a scheme is optional, a port is not.
 _ADDRESS: Final = re.compile(
@@ -33,7 +30,7 @@ def cluster(settings: Settings, **_options: Any) -> Any:  # noqa: ANN401 - nativ
     raise ClusterError(what, looked_at=settings.where("dask_address"), next_step=step)
 
 
-def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - native
+def client(settings: Settings, **options: Any) -> Any:  # noqa: ANN401 - native
     """Connect to a scheduler that is there, in a bounded time."""
     from distributed import Client
 
@@ -66,9 +63,8 @@ def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - nati
 def _shake_hands(address: str, security: Any, timeout: float) -> None:  # noqa: ANN401
     """Connect and hang up, in a bounded time.
 
-    The client's own time-out does not cover the handshake: a server that accepts the
-    connection and says nothing, such as a forwarded port, would keep it forever
-    (distributed 2026.8.0, ``comm/core.py``, ``connect``).
+    A client would wait forever for the handshake of a server that says nothing, such
+    as a forwarded port (distributed 2026.8.0, ``comm/core.py``, ``connect``).
     """
     from distributed import Security
     from distributed.comm.core import connect
@@ -94,19 +90,19 @@ def _first_cause(err: BaseException) -> str:
     return text or "it does not answer"
 
 
-def _leaving_nothing(client: Client) -> Client:
+def _leaving_nothing(client: Any) -> Any:  # noqa: ANN401 - a Client
     """Let closing a client take its worker plugins along, and return the client."""
     close_client = client._close  # noqa: SLF001 - the one place that all ways go through
 
     async def close(*arguments: Any, **options: Any) -> None:  # noqa: ANN401
-        comm = client.scheduler_comm
-        if comm is not None and comm.comm is not None and not comm.comm.closed():
+        comm = getattr(client.scheduler_comm, "comm", None)
+        if comm is not None and not comm.closed():
             for name in (GUARD, RECEIVER, *map(plugin_name, shipped_to(client))):
                 # It may be there no longer, or the scheduler may be gone.
                 with contextlib.suppress(OSError, TimeoutError, ValueError):
-                    farewell = client._unregister_worker_plugin(name)  # type: ignore[no-untyped-call]  # noqa: SLF001
+                    farewell = client._unregister_worker_plugin(name)  # noqa: SLF001
                     await asyncio.wait_for(farewell, 5.0)
         await close_client(*arguments, **options)
 
-    client._close = close  # type: ignore[method-assign]  # noqa: SLF001
+    client._close = close  # noqa: SLF001
     return client

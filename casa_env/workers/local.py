@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from casa_env.errors import ClusterError
 from casa_env.settings import Settings
-
-if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
 
 
 class LocalSize(NamedTuple):
@@ -24,9 +21,7 @@ def local_size(settings: Settings, *, cores: int, memory_bytes: int) -> LocalSiz
     """Return the size of a local cluster, given what this process may use.
 
     Of a session's memory limit, a worker's share is left to the notebook, which is
-    counted against the same limit. A fraction of a core counts as one, and up to four
-    cores each get a process; more are shared out to processes and threads, by Dask's
-    own rules (``dask.system.cpu_count``, ``nprocesses_nthreads``).
+    counted against the same limit. Cores are shared out by Dask's own rules.
     """
     from distributed.deploy.utils import nprocesses_nthreads
 
@@ -55,14 +50,14 @@ def size_here(settings: Settings) -> LocalSize:
     return local_size(settings, cores=cpu_count(), memory_bytes=MEMORY_LIMIT)
 
 
-def cluster(settings: Settings, **options: Any) -> LocalCluster:  # noqa: ANN401 - native
+def cluster(settings: Settings, **options: Any) -> Any:  # noqa: ANN401 - native
     """Start workers on this machine."""
     from distributed import LocalCluster
 
-    return _started(LocalCluster, settings, options)  # type: ignore[no-any-return]
+    return _started(LocalCluster, settings, options)
 
 
-def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - native
+def client(settings: Settings, **options: Any) -> Any:  # noqa: ANN401 - native
     """Let a client start workers on this machine; closing it closes them."""
     import dask
     from distributed import Client
@@ -71,7 +66,7 @@ def client(settings: Settings, **options: Any) -> Client:  # noqa: ANN401 - nati
     # configuration names a scheduler; the settings have already decided that.
     options = {"timeout": settings.timeout_s, **options}
     with dask.config.set({"scheduler-address": None}):
-        return _started(Client, settings, options)  # type: ignore[no-any-return]
+        return _started(Client, settings, options)
 
 
 def _started(kind: Any, settings: Settings, options: dict[str, Any]) -> Any:  # noqa: ANN401

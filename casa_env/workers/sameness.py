@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,13 +18,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What lab.in adds to worker.in: only people look at it, and a worker may lack it.
-FOR_PEOPLE: Final = (
-    *("jupyterlab", "jupyter-server-proxy", "jupyter-resource-usage"),
-    *("jupyterlab-git", "dask-labextension", "nbgitpuller", "ipympl", "ipywidgets"),
-    *("nbclient", "nbformat", "pip", "jupyterhub", "jupyter-repo2docker", "notebook"),
-    *("pytest", "nbval", "hatchling", "editables"),
-)
+#: What lab.lock adds to worker.lock: only people look at it, and a worker may lack it.
+FOR_PEOPLE: Final = """
+aiodns appnope argon2-cffi argon2-cffi-bindings arrow async-lru babel
+beautifulsoup4 bleach certipy coverage dask-labextension debugpy defusedxml
+editables entrypoints escapism fastjsonschema fqdn hatchling iniconfig ipykernel
+ipympl iso8601 isoduration json5 jupyter-builder jupyter-client jupyter-core
+jupyter-events jupyter-lsp jupyter-repo2docker jupyter-resource-usage
+jupyter-server jupyter-server-proxy jupyter-server-terminals jupyterhub jupyterlab
+jupyterlab-git jupyterlab-git-core jupyterlab-pygments jupyterlab-server mistune
+nbclient nbconvert nbdime nbformat nbgitpuller nbval nest-asyncio2 notebook
+notebook-shim oauthlib overrides pamela pandocfilters pathspec pip platformdirs
+pluggy prometheus-client pycares pytest python-json-logger pywinpty
+rfc3339-validator rfc3986-validator rfc3987-syntax semver send2trash simpervisor
+soupsieve terminado tinycss2 tomlkit trove-classifiers uri-template webcolors
+webencodings websocket-client
+""".split()  # noqa: SIM905 - a list of eighty lines says no more
 
 #: The plugin that compares workers that join later.
 GUARD: Final = "casa-env-guard"
@@ -123,13 +131,10 @@ def compare_environments(client: Client, *, require: str = "compatible") -> Any:
 
 async def compare(client: Client, require: str) -> None:
     """Compare all at once, then leave a guard for workers to come."""
-    from distributed import LocalCluster
-
     if require == "off":
         return
-    ours = remote.describe() | {"shipped": dict(shipped_to(client))}
-    if not isinstance(client.cluster, LocalCluster):  # its workers are this Python's
-        ours["for_people"] = sorted(_for_people(ours["packages"]))
+    ours = remote.describe()
+    ours |= {"shipped": dict(shipped_to(client)), "for_people": FOR_PEOPLE}
     scheduler: dict[str, Any] = await client.run_on_scheduler(  # type: ignore[no-untyped-call]
         eval, *remote.call("describe")
     )
@@ -210,40 +215,3 @@ def _refusal_text(message: Mapping[str, Any]) -> str:
 
 def _log_refusal(event: tuple[float, dict[str, Any]]) -> None:
     logger.warning("%s", _refusal_text(event[1]))  # nobody may be waiting for it
-
-
-def _for_people(packages: Iterable[str]) -> set[str]:
-    """Return the packages that are here only because people look at them.
-
-    These are `FOR_PEOPLE` and what they require, less what anything else requires.
-    """
-    from packaging.requirements import Requirement
-
-    requires: dict[str, list[Requirement]] = {}
-    for name in packages:
-        try:
-            # Not `metadata.requires`, which parses the whole file.
-            head = metadata.distribution(name).read_text("METADATA") or ""
-        except metadata.PackageNotFoundError:
-            head = ""
-        lines = re.findall(r"(?m)^Requires-Dist:(.+)", head.partition("\n\n")[0])
-        requires[name] = [Requirement(line.strip()) for line in lines]
-
-    def closure(names: Iterable[str]) -> set[str]:
-        """Return packages and all that they require here, with the extras asked for."""
-        found: set[tuple[str, str]] = set()
-        waiting = [(name, "") for name in names]
-        while waiting:
-            name, extra = wanted = waiting.pop()
-            if name not in requires or wanted in found:
-                continue
-            found.add(wanted)
-            for required in requires[name]:
-                marker = required.marker
-                if marker is None or marker.evaluate({"extra": extra}):
-                    inner = re.sub(r"[-_.]+", "-", required.name).lower()
-                    waiting += [(inner, extra) for extra in ("", *required.extras)]
-        return {name for name, _ in found}
-
-    people = closure(FOR_PEOPLE)
-    return people - closure(requires.keys() - people)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def ship(client: Client, code: ModuleType | Path | str) -> Any:  # noqa: ANN401 - text, or an awaitable of it
     """Make a local module or package importable on every worker, now and later.
 
-    Call it again after a change: workers import the new files, and forget the old. On
-    a laptop, and wherever workers see the same files, nothing is copied. On Binder
-    workers are threads of the notebook. For packages, see `distributed.PipInstall`.
+    Call it again after a change: workers import the new files, and forget the old.
+    Nothing is copied where workers see the same files, as on a laptop, or are threads
+    of the notebook, as on Binder. For packages, see `distributed.PipInstall`.
 
     Parameters
     ----------
@@ -40,8 +40,7 @@ def ship(client: Client, code: ModuleType | Path | str) -> Any:  # noqa: ANN401 
     Raises
     ------
     ClusterError
-        Of kind ``shipping``: there is no such code, or a worker cannot import it. One
-        that joins later and cannot import it closes, and the log says why.
+        Of kind ``shipping``: there is no such code, or a worker cannot import it.
     """
     place = _place(code)
     if not place.stem.isidentifier():
