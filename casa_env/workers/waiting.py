@@ -135,23 +135,25 @@ def _slurm(numbers: list[str]) -> dict[str, Job] | None:
 def _htcondor(numbers: list[str]) -> dict[str, Job] | None:
     fields = "-af", "ClusterId", "ProcId", "JobStatus", "ExitCode", "HoldReason"
     text = _answer("condor_q", *numbers, *fields)
-    ended = _answer("condor_history", *numbers, "-limit", str(len(numbers)), *fields)
+    if text is None:
+        return None
+    there = {".".join(line.split()[:2]) for line in text.splitlines()}
+    if gone := [number for number in numbers if number not in there]:
+        limit = "-limit", str(len(gone))
+        text += _answer("condor_history", *gone, *limit, *fields) or ""
     jobs = {}
-    for line in f"{ended or ''}\n{text or ''}".splitlines():
+    for line in text.splitlines():
         cluster, process, status, code, hold = [*line.split(None, 4), *[""] * 5][:5]
-        number, state, reason = (
-            f"{cluster}.{process}",
-            _STATES.get(status, "failed"),
-            "",
-        )
+        state, reason = _STATES.get(status, "failed"), ""
         if status == "1":
             reason = "idle: no machine has taken it"
         elif status == "5":
             reason = f"held: {hold}"
         elif status == "4" and code not in ("0", "undefined"):
             state, reason = "failed", f"exit code {code}"
+        number = f"{cluster}.{process}"
         jobs[number] = Job(number, state, reason)
-    return None if text is None else jobs
+    return jobs
 
 
 def _answer(*command: str) -> str | None:
@@ -193,9 +195,7 @@ def _log(jobs: list[Job], session: Session) -> list[str]:
         # Standard error is where Dask logs and Python complains.
         logs.sort(key=lambda log: ("err" in log.name or ".e" in log.name, log.name))
         if logs:
+            why = job.reason or job.state
             lines = logs[-1].read_text(errors="replace").splitlines()[-8:]
-            return [
-                f"{logs[-1]}, job {job.number} ({job.reason or job.state}):",
-                *lines,
-            ]
+            return [f"{logs[-1]}, job {job.number} ({why}):", *lines]
     return [f"no logs in {session.logs}"]

@@ -92,7 +92,7 @@ def test_a_line_that_htcondor_cannot_have_is_refused(on_path: Path) -> None:
 SQUEUE = r"7|PENDING|Resources\n8|RUNNING|None\n9|NODE_FAIL|None\n10|COMPLETED|None"
 CONDOR_Q = (
     r"7 0 1 undefined undefined\n8 0 2 undefined undefined\n"
-    r"9 0 5 undefined Error from slot1: no space left"
+    r"9 0 5 undefined Error from slot1: no space left\n"
 )
 CONDOR_HISTORY = r"10 0 4 127 undefined\n11 0 4 0 undefined"
 
