@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from casa_env import compare_environments, dask_client, wait_for_workers
+from casa_env import compare_environments, dask_client, ship, wait_for_workers
 from casa_env.errors import EnvironmentMismatchError
+from casa_env.workers.delivery import RECEIVER
+from casa_env.workers.remote import plugin
 from casa_env.workers.sameness import casa_env_version
 from support.distributions import install
 from support.processes import dask_scheduler, dask_worker
@@ -238,7 +240,11 @@ def test_a_python_without_casa_env_is_refused_with_the_table_late_and_early(
     scheduler: str, tmp_path: Path, other_python: Path
 ) -> None:
     python = {"python": str(other_python), "environ": {"PYTHONPATH": ""}}
+    (tmp_path / "only_here.py").write_text("import awkward\n")
     with dask_client(address=scheduler) as client:
+        # What else a worker is met by: neither needs casa_env, or another Python.
+        ship(client, tmp_path / "only_here.py")
+        client.register_plugin(plugin("WorkerPlugin", "Receiver", RECEIVER))
         with dask_worker(tmp_path, scheduler, name="late", **python) as (late, log):
             late.wait(60)
         assert late.returncode == 0, log.read_text()
