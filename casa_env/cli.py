@@ -148,7 +148,7 @@ class _Version(argparse.Action):
     """Print the version; it is looked up only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from casa_env.identity import casa_env_version
+        from casa_env.workers.sameness import casa_env_version
 
         print(f"casa-env {casa_env_version()}")
         parser.exit()

@@ -25,7 +25,7 @@ def dask(settings: Settings) -> Check:
     settings
         Which; a batch system or a Gateway starts one worker for it.
     """
-    from casa_env.clusters import dask_client
+    from casa_env.workers.clusters import dask_client
 
     began = time.monotonic()
     backend = settings.dask_backend
@@ -68,7 +68,7 @@ def dask(settings: Settings) -> Check:
 
 def _local(settings: Settings, took: str) -> str:
     """Return what was found out about workers on this machine."""
-    from casa_env.local_backend import size_here
+    from casa_env.workers.local import size_here
 
     size = size_here(settings)
     kind = "process" if settings.dask_processes else "thread pool"

@@ -53,7 +53,7 @@ def info(options: argparse.Namespace) -> int:
             else recorded.lines()
         )
         return 0
-    from casa_env.identity import environment_here, environment_info
+    from casa_env.workers.sameness import environment_here, environment_info
 
     environment = environment_here()
     if options.json:

@@ -73,7 +73,7 @@ def pins(peer: Path | None) -> Check:
     peer
         What ``casa-env info --json`` printed there; ``None`` where it is not at hand.
     """
-    from casa_env.identity import environment_here
+    from casa_env.workers.sameness import environment_here
 
     if peer is None:
         return Check(

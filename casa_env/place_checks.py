@@ -20,7 +20,7 @@ LITTLE_MEMORY_BYTES: Final = 1_000_000_000
 
 def environment() -> Check:
     """Tell which Python this is and what is installed in it."""
-    from casa_env.identity import environment_here
+    from casa_env.workers.sameness import environment_here
 
     here = environment_here()
     evidence = (

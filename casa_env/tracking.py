@@ -149,7 +149,7 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def _tags(settings: Settings, fileset: Mapping[str, Any] | None) -> dict[str, str]:
-    from casa_env.identity import environment_here
+    from casa_env.workers.sameness import environment_here
     from casa_env.provenance import fileset_digest, git_state
 
     environment = environment_here()
@@ -171,7 +171,7 @@ def _tags(settings: Settings, fileset: Mapping[str, Any] | None) -> dict[str, st
 def _write_record(
     folder: Path, settings: Settings, fileset: Mapping[str, Any] | None
 ) -> None:
-    from casa_env.identity import environment_here
+    from casa_env.workers.sameness import environment_here
     from casa_env.provenance import fileset_contents, lock_file
     from casa_env.settings.table import declarations
 

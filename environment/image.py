@@ -22,7 +22,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from casa_env.identity import Environment  # noqa: E402 - found by the line above
+from casa_env.workers.sameness import Environment  # noqa: E402 - found by the line above
 
 #: The targets, each with the lock that it is made from.
 TARGETS = ("worker", "lab")

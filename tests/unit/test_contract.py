@@ -15,9 +15,9 @@ from casa_env.contract import CHECKS, run_contract
 from casa_env.dask_contract import dask_keys, unread
 from casa_env.errors import CasaEnvError
 from casa_env.file_contract import certificates, token
-from casa_env.identity import environment_here
 from casa_env.image_contract import pins, uid
 from casa_env.settings import load_settings
+from casa_env.workers.sameness import environment_here
 from support.certificates import Authority
 
 

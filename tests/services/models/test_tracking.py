@@ -15,12 +15,12 @@ import pytest
 from distributed import Client, LocalCluster
 
 from casa_env.errors import TrackingError, TrialKilledError
-from casa_env.identity import environment_id
 from casa_env.model_checks import mlflow as mlflow_check
 from casa_env.settings import Settings, load_settings
 from casa_env.tracking import mlflow_run, resumed_run
 from casa_env.tracking_store import tracking_uri
 from casa_env.trials import Trial, new_trial, trial_run
+from casa_env.workers.sameness import environment_id
 from support.gateways import http_gateway
 from support.processes import free_port
 
