@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from casa_env.delivery import read_report
     from casa_env.doctor import Check, Status, run_checks
     from casa_env.errors import CasaEnvError, EnvironmentMismatchError
-    from casa_env.execution import Run, run_notebook
     from casa_env.identity import Environment, environment_id, environment_info
     from casa_env.inference import Predictor, predictor
     from casa_env.model_repository import (
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     )
     from casa_env.object_stores import s3_options
     from casa_env.reading import ReadReport
+    from casa_env.running import Run, run_notebook
     from casa_env.settings import Settings, Source, load_settings
     from casa_env.shipping import ship, ship_packages
     from casa_env.tracking import mlflow_run, resumed_run
@@ -82,7 +82,7 @@ _MODULES = {
     "ModelVersion": "model_repository",
     "Predictor": "inference",
     "ReadReport": "reading",
-    "Run": "execution",
+    "Run": "running",
     "Settings": "settings",
     "Source": "settings",
     "Status": "doctor",
@@ -100,7 +100,7 @@ _MODULES = {
     "read_report": "delivery",
     "resumed_run": "tracking",
     "run_checks": "doctor",
-    "run_notebook": "execution",
+    "run_notebook": "running",
     "s3_options": "object_stores",
     "ship": "shipping",
     "ship_packages": "shipping",
