@@ -16,20 +16,19 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from casa_env.errors import CellError, NotebookError, require_package
 from casa_env.settings.places import can_write, writable_environment
 from casa_env.settings.table import nearest
 
 if TYPE_CHECKING:
+    from jupyter_client.manager import KernelManager
     from nbformat import NotebookNode
 
 #: How often a cell is looked at, and how long one may take to end that is interrupted,
 #: or a kernel to start: an image's first start reads cold files. In seconds.
 POLL_S, INTERRUPT_S, STARTUP_S = 0.2, 10.0, 120
-#: The longest name of a socket is 107 bytes (unix(7)); kernels add to their file's.
-LONGEST_SOCKET: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,15 +136,13 @@ def _read(notebook: Path) -> NotebookNode:
     try:  # readers of old formats take what they get for granted
         node: NotebookNode = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
         nbformat.validate(node)
+        language = node.metadata.get("kernelspec", {}).get("language") or "python"
+        reason = "" if language.lower() == "python" else f"it is written in {language}"
     except (*broken, nbformat.ValidationError) as err:
         reason = getattr(err, "strerror", None) or str(err).splitlines()[0]
-        what = f"This is not a Jupyter notebook that can be read: {reason}."
-        step = "Give a file that Jupyter can open."
-        raise NotebookError(what, looked_at=str(notebook), next_step=step) from err
-    language = node.metadata.get("kernelspec", {}).get("language") or "python"
-    if language.lower() != "python":
-        what = f"The notebook is written in {language}; only Python can be run."
-        step = "Open it in JupyterLab, with a kernel for that language."
+    if reason:
+        what = f"This is not a Jupyter notebook that can be run: {reason}."
+        step = "Give one in Python that JupyterLab opens."
         raise NotebookError(what, looked_at=str(notebook), next_step=step)
     return node
 
@@ -168,15 +165,13 @@ class _Watch:
     """Progress made of what nbclient's hooks tell: which cell is at work."""
 
     def __init__(self, node: NotebookNode, report: Callable[[Progress], None]) -> None:
-        self.cell, self._node, self._report = node, node, report
-        self._began, self._labels = time.monotonic(), dict(_labels(node))
+        self.cell, self._report, self._labels = node, report, dict(_labels(node))
         self.step = Progress(number=0, total=len(self._labels), label="", done=True)
 
     def starts(self, cell: NotebookNode, cell_index: int) -> None:
         self.cell, self._began = cell, time.monotonic()
-        number = self.step.number + 1
-        label, total = self._labels[cell_index], len(self._labels)
-        self.step = Progress(number=number, total=total, label=label)
+        number, label = self.step.number + 1, self._labels[cell_index]
+        self.step = Progress(number=number, total=len(self._labels), label=label)
         self._report(self.step)
 
     def looks(self, *, done: bool = False, **_: object) -> None:
@@ -209,7 +204,8 @@ def _execute(
     ):
         file = Path(folder, "kernel.json")
         manager: Any = AsyncKernelManager(
-            transport="ipc" if len(bytes(file)) < LONGEST_SOCKET else "tcp",
+            # a socket's name has 107 bytes (unix(7)); kernels add to their file's
+            transport="ipc" if len(bytes(file)) < 100 else "tcp",  # noqa: PLR2004
             kernel_name="python3",
             # without folders to search there is one kernel: ipykernel in this Python
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
@@ -253,23 +249,18 @@ def _execute(
 
 
 def _failure(
-    err: Exception,
-    watch: _Watch,
-    manager: Any,  # noqa: ANN401 - Jupyter's is untyped
-    stderr: TextIO,
+    err: Exception, watch: _Watch, manager: KernelManager, stderr: TextIO
 ) -> NotebookError:
     """Return our error for one of nbclient's, with a dead kernel's last words."""
     from nbclient.exceptions import CellExecutionError, DeadKernelError
 
     cell = f"cell {watch.step.number} of {watch.step.total} ({watch.step.label})"
     if isinstance(err, CellExecutionError):
-        errors = [o for o in watch.cell.outputs if o.output_type == "error"]
-        return CellError(
-            f"C{cell[1:]} failed: {err.ename}: {err.evalue}",
-            source=watch.cell.source,
-            traceback="\n".join(errors[-1].traceback),
-            next_step="Open the executed copy to look at it.",
-        )
+        what = f"C{cell[1:]} failed: {err.ename}: {err.evalue}"
+        step = "Open the executed copy to look at it."
+        trace = [o.traceback for o in watch.cell.outputs if o.output_type == "error"]
+        lines, source = "\n".join(trace[-1]), watch.cell.source
+        return CellError(what, source=source, traceback=lines, next_step=step)
     if isinstance(err, TimeoutError):
         what = f"The time is up: it ran out in {cell}."
         step = "Allow more with --timeout, or make the notebook do less."
@@ -277,12 +268,13 @@ def _failure(
     what = f"The notebook's kernel did not start: {err}."
     step = f"Try `{sys.executable} -m ipykernel_launcher --version`."
     if isinstance(err, DeadKernelError):
-        code = manager.provisioner.process.returncode
+        code = manager.provisioner.process.returncode  # type: ignore[union-attr]
         how = f"exited with status {code}"
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
-        if code == -signal.SIGKILL:
-            how += ", as the system does when memory runs out"
+            how += ", as the system does when memory runs out" * (
+                code == -signal.SIGKILL
+            )
         what = f"The kernel died in {cell}: its process {how}."
         step = "Give it more memory, or less to do."
     stderr.seek(0)
@@ -305,10 +297,8 @@ def _labels(node: NotebookNode) -> Iterator[tuple[int, str]]:
 def _last_line(cell: NotebookNode) -> str:
     """Return the last line that a cell has written so far, such as a progress bar."""
     streams = [o.text for o in cell.get("outputs", []) if o.output_type == "stream"]
-    lines = [
-        t.strip() for t in "\n".join(streams)[-2000:].replace("\r", "\n").split("\n")
-    ]
-    return next((line for line in reversed(lines) if line), "")
+    lines = "\n".join(streams)[-2000:].replace("\r", "\n").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def progress_reporter(stream: TextIO) -> Callable[[Progress], None]:
@@ -341,44 +331,46 @@ def parse_parameter(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         what = f"A parameter is written NAME=VALUE; this is {text!r}."
-        raise _no_parameter(what, "-p", "Write for example -p N_FILES=2.")
+        raise _refused(what, "-p", "Write for example -p N_FILES=2.")
     try:
         return name, ast.literal_eval(value)
     except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
         return name, value
 
 
+def _refused(what: str, where: str, step: str) -> NotebookError:
+    return NotebookError(what, looked_at=where, next_step=step, kind="parameter")
+
+
 def _set_parameters(node: NotebookNode, new: Mapping[str, object], where: str) -> None:
     """Add a cell, tagged as papermill 2.6 does, after the one with the defaults."""
     import nbformat
 
-    def tags(cell: NotebookNode) -> list[str]:
-        return list(cell.metadata.get("tags", []))
+    def tagged(tag: str) -> list[int]:
+        return [
+            n for n, c in enumerate(node.cells) if tag in c.metadata.get("tags", [])
+        ]
 
     if not new:
         return
     added = "injected-parameters"
-    node.cells = [cell for cell in node.cells if added not in tags(cell)]
-    places = [i for i, cell in enumerate(node.cells) if "parameters" in tags(cell)]
-    if not places:
+    for n in reversed(tagged(added)):
+        del node.cells[n]
+    if not (places := tagged("parameters")):
         what = "The notebook has no parameters: no cell is tagged 'parameters'."
-        raise _no_parameter(
-            what, where, "Tag the cell that sets them, or leave out -p."
-        )
+        raise _refused(what, where, "Tag the cell that sets them, or leave out -p.")
     defaults = _defaults(node.cells[places[0]].source, where)
     for name, value in new.items():
         if name not in defaults:
             there = ", ".join(defaults) or "none"
             what = f"The notebook has no parameter {name!r}; there are: {there}."
             step = f"Did you mean {nearest(name, defaults)}?" if defaults else ""
-            raise _no_parameter(what, where, step)
-        default = defaults[name]
-        wanted, given = type(default).__name__, type(value).__name__
-        fits = given == wanted or (wanted, given) == ("float", "int")
-        if default is not None and not fits:
+            raise _refused(what, where, step)
+        wanted, given = type(defaults[name]).__name__, type(value).__name__
+        if wanted not in {given, "NoneType"} and (wanted, given) != ("float", "int"):
             what = f"The parameter {name} is of type {wanted}; {value!r} is {given}."
-            step = f"Write it like its default, {name}={default!r}."
-            raise _no_parameter(what, where, step)
+            step = f"Write it like its default, {name}={defaults[name]!r}."
+            raise _refused(what, where, step)
     source = "\n".join(f"{name} = {value!r}" for name, value in new.items())
     cell = nbformat.v4.new_code_cell(source, id=added, metadata={"tags": [added]})  # type: ignore[no-untyped-call]
     node.cells.insert(places[0] + 1, cell)
@@ -386,14 +378,14 @@ def _set_parameters(node: NotebookNode, new: Mapping[str, object], where: str) -
 
 def _defaults(source: str, where: str) -> dict[str, Any]:
     """Return the names that a cell sets; ``None`` for what is computed."""
-    found: dict[str, Any] = {}
     try:
         statements = ast.parse(source).body
     except SyntaxError as err:
         what = "The cell tagged 'parameters' is not plain Python."
         place = f"{where}, line {err.lineno} of that cell"
         step = "Keep magics and shell commands out of that cell."
-        raise _no_parameter(what, place, step) from err
+        raise _refused(what, place, step) from err
+    found: dict[str, Any] = {}
     for statement in statements:
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value:
             value = None
@@ -403,7 +395,3 @@ def _defaults(source: str, where: str) -> dict[str, Any]:
             targets = getattr(statement, "targets", one)
             found |= {t.id: value for t in targets if isinstance(t, ast.Name)}
     return found
-
-
-def _no_parameter(what: str, where: str, step: str) -> NotebookError:
-    return NotebookError(what, looked_at=where, next_step=step, kind="parameter")
