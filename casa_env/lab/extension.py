@@ -108,25 +108,23 @@ def hub_token(environ: Mapping[str, str], *, timeout: float) -> str:
 
     Its role needs ``admin:auth_state!user`` (JupyterHub, "Authentication state").
     """
-    names = ("JUPYTERHUB_API_URL", "JUPYTERHUB_USER", "JUPYTERHUB_API_TOKEN")
-    api, user, token = (environ.get(name, "") for name in names)
-    what, where = "There is no hub to ask for a token.", f"{api}/users/{user}"
-    step = "Set hub_token_s only in servers that JupyterHub starts."
-    if user and token and api.startswith(("http://", "https://")):
-        what = "The hub keeps no token of this login."
-        step = "Load token_renewal.py in the hub; then log out and in again."
-        headers = {"Authorization": f"token {token}"}
+    api, user = environ.get("JUPYTERHUB_API_URL", ""), environ.get("JUPYTERHUB_USER")
+    where, what = f"{api}/users/{user}", "There is no hub to ask for a token."
+    if user and api.startswith(("http://", "https://")):
+        headers = {"Authorization": f"token {environ.get('JUPYTERHUB_API_TOKEN')}"}
         request = urllib.request.Request(where, headers=headers)  # noqa: S310 - checked
+        what = "The hub keeps no token of this login."
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
                 login = json.load(answer).get("auth_state") or {}
-            if found := login.get("access_token"):
-                return str(found)
+            if token := login.get("access_token"):
+                return str(token)
         except urllib.error.HTTPError as err:
             err.close()  # it is the answer, too, with its connection
             what = f"The hub gave no token: it answered {err.code}."
         except (AttributeError, OSError, ValueError) as err:
             what = f"The hub gave no token: {type(err).__name__}."
+    step = "Set hub_token_s only below a hub that loads token_renewal.py; log in again."
     raise CredentialsError(what, looked_at=where, next_step=step, kind="hub")
 
 

@@ -249,6 +249,7 @@ def _handshake(authority: Path, cert: Path, key: Path) -> dict[str, Any]:
     """Let a certificate be verified as Dask does, in memory; return what it says."""
     trusting = ssl.create_default_context(cafile=str(authority))
     trusting.check_hostname = False
+    trusting.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as distributed.security has it
     showing = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     showing.load_cert_chain(cert, key)  # which also compares the two
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()

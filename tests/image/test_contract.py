@@ -137,7 +137,8 @@ def test_the_worker_keeps_those_that_concern_it(
 def test_a_broken_promise_is_caught(
     images: Images, contract: list[str], promise: str
 ) -> None:
-    steps = [f"FROM {images.lab}", "USER 0", BROKEN[promise], "USER 1000"]
+    steps = [f"FROM {images.lab}", "USER 0", BROKEN[promise]]
+    steps += ["USER 1000", "WORKDIR /home/jovyan"]
     image = images.derived(f"casa-broken-{promise}", "\n".join(steps) + "\n")
     options = [o for o in contract if promise != "token" or "BEARER_TOKEN" not in o]
     entrypoint = images.inspect(image)["Config"]["Entrypoint"]
