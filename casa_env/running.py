@@ -69,12 +69,11 @@ def run_notebook(
 
     Parameters
     ----------
-    notebook
-        The notebook. It is never changed.
+    notebook, output
+        The notebook, never changed; its copy, by default below ``results`` beside it,
+        which is there however the run ends.
     parameters
         New values for what the cell tagged ``parameters`` sets.
-    output
-        Where the copy goes, however the run ends; by default below ``results``.
     profile, environ
         The kernel's profile of the settings; its variables, by default ours.
     timeout
@@ -89,11 +88,9 @@ def run_notebook(
 
     Raises
     ------
-    CellError
-        If a cell raised an error.
-    NotebookError
-        If the notebook cannot be read or its copy written, or it has no such
-        ``parameter``, or takes longer than its ``timeout``, or the ``kernel`` dies.
+    CellError, NotebookError
+        If a cell raised an error; if the notebook cannot be read or its copy written,
+        has no such ``parameter``, outlasts its ``timeout``, or its ``kernel`` dies.
     MissingPackageError, PathsError
         If `nbclient` or `ipykernel` is missing, or a place to write caches to.
     """
@@ -103,9 +100,8 @@ def run_notebook(
     notebook = notebook.absolute()
     folder = notebook.parent / "results" / notebook.stem
     output = (output or folder / f"{notebook.stem}.ipynb").absolute()
-    node = _read(notebook)
+    node = _opened(notebook, output)
     _set_parameters(node, parameters or {}, str(notebook))
-    _prepare(output, notebook)
     variables = dict(os.environ if environ is None else environ)
     variables |= writable_environment(variables)[0]
     if profile:
@@ -129,7 +125,8 @@ def run_notebook(
     return Run(output=output, seconds=seconds, summary="".join(printed))
 
 
-def _read(notebook: Path) -> NotebookNode:
+def _opened(notebook: Path, output: Path) -> NotebookNode:
+    """Read a notebook and make its copy's folder; raise before work is lost."""
     import nbformat
 
     broken = (AttributeError, KeyError, OSError, TypeError, ValueError)
@@ -144,21 +141,17 @@ def _read(notebook: Path) -> NotebookNode:
         what = f"This is not a Jupyter notebook that can be run: {reason}."
         step = "Give one in Python that JupyterLab opens."
         raise NotebookError(what, looked_at=str(notebook), next_step=step)
-    return node
-
-
-def _prepare(output: Path, notebook: Path) -> None:
-    """Make the copy's folder; raise now rather than after the work is done."""
     with contextlib.suppress(OSError):
         output.parent.mkdir(parents=True, exist_ok=True)
-    problem = "" if can_write(output.parent) else "its folder cannot be written"
-    problem = "it is a folder" if output.is_dir() else problem
+    reason = "" if can_write(output.parent) else "its folder cannot be written"
+    reason = "it is a folder" if output.is_dir() else reason
     if output.resolve() == notebook.resolve():
-        problem = "it is the notebook itself, which is never changed"
-    if problem:
-        what = f"The executed notebook cannot be written: {problem}."
+        reason = "it is the notebook itself, which is never changed"
+    if reason:
+        what = f"The executed notebook cannot be written: {reason}."
         step = "Name another file with --output."
         raise NotebookError(what, looked_at=str(output), next_step=step)
+    return node
 
 
 class _Watch:
@@ -321,13 +314,7 @@ def progress_reporter(stream: TextIO) -> Callable[[Progress], None]:
 
 
 def parse_parameter(text: str) -> tuple[str, object]:
-    """Return name and value of ``NAME=VALUE``: a Python literal, else plain text.
-
-    Examples
-    --------
-    >>> parse_parameter("N_FILES=2"), parse_parameter("NAME=a=b")
-    (('N_FILES', 2), ('NAME', 'a=b'))
-    """
+    """Return name and value of ``NAME=VALUE``: a Python literal, else plain text."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         what = f"A parameter is written NAME=VALUE; this is {text!r}."

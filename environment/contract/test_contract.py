@@ -7,6 +7,7 @@ environment/image.md says how to point it at an image.
 from __future__ import annotations
 
 import base64
+import contextlib
 import difflib
 import getpass
 import importlib
@@ -20,10 +21,8 @@ import subprocess
 import sys
 import sysconfig
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from platform import python_implementation, python_version
 from typing import Any, Final, NoReturn
@@ -51,7 +50,7 @@ ORPHAN: Final = "import os\nif (child := os.fork()): print(child, flush=True)"
 #: Packages that bring their own keys of Dask's configuration, once they are imported.
 PACKAGES: Final = (
     *("distributed", "dask.array", "dask.dataframe"),
-    *("dask_gateway", "dask_jobqueue", "dask_labextension"),
+    *("dask_gateway", "dask_jobqueue"),
 )
 
 #: Keys below which anything may stand, and keys that are read but have no default.
@@ -308,15 +307,9 @@ def test_dask_keys() -> None:
     Dask takes any key without a word; what is misspelt is silently ignored.
     """
     dask = pytest.importorskip("dask", reason="dask is not installed")
-    with warnings.catch_warnings():
-        # What dask-labextension makes when it is imported wants an event loop.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        for package in PACKAGES:
-            if find_spec(package.partition(".")[0]):
-                try:
-                    importlib.import_module(package)
-                except ImportError:  # an optional part of it is not installed
-                    continue
+    for package in PACKAGES:
+        with contextlib.suppress(ImportError):  # it, or an optional part of it
+            importlib.import_module(package)
     places = [str(path) for path in dask.config.paths]
     written = dask.config.collect(paths=places, env=os.environ)
     if wrong := unread(written, dask.config.defaults):
