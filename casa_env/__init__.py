@@ -12,14 +12,13 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from casa_env.access import check_access
-    from casa_env.workers.clusters import dask_client, dask_cluster
-    from casa_env.workers.sameness import compare_environments
+    from casa_env.clusters import dask_client, dask_cluster
+    from casa_env.comparison import compare_environments
     from casa_env.credentials import BearerToken, bearer_token
-    from casa_env.workers.delivery import read_report
+    from casa_env.delivery import read_report
     from casa_env.doctor import Check, Status, run_checks
     from casa_env.errors import CasaEnvError, EnvironmentMismatchError
-    from casa_env.execution import Run, run_notebook
-    from casa_env.workers.sameness import Environment, environment_id, environment_info
+    from casa_env.identity import Environment, environment_id, environment_info
     from casa_env.inference import Predictor, predictor
     from casa_env.model_repository import (
         ModelVersion,
@@ -28,11 +27,12 @@ if TYPE_CHECKING:
     )
     from casa_env.object_stores import s3_options
     from casa_env.reading import ReadReport
+    from casa_env.running import Run, run_notebook
     from casa_env.settings import Settings, Source, load_settings
-    from casa_env.workers.ship import ship
+    from casa_env.shipping import ship, ship_packages
     from casa_env.tracking import mlflow_run, resumed_run
     from casa_env.triton import triton_client
-    from casa_env.workers.waiting import wait_for_workers
+    from casa_env.waiting import wait_for_workers
     from casa_env.xcache import xcache_fileset, xcache_url
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "run_notebook",
     "s3_options",
     "ship",
+    "ship_packages",
     "triton_client",
     "wait_for_workers",
     "write_model_repository",
@@ -76,34 +77,35 @@ _MODULES = {
     "BearerToken": "credentials",
     "CasaEnvError": "errors",
     "Check": "doctor",
-    "Environment": "workers.sameness",
+    "Environment": "identity",
     "EnvironmentMismatchError": "errors",
     "ModelVersion": "model_repository",
     "Predictor": "inference",
     "ReadReport": "reading",
-    "Run": "execution",
+    "Run": "running",
     "Settings": "settings",
     "Source": "settings",
     "Status": "doctor",
     "bearer_token": "credentials",
     "check_access": "access",
-    "compare_environments": "workers.sameness",
-    "dask_client": "workers.clusters",
-    "dask_cluster": "workers.clusters",
-    "environment_id": "workers.sameness",
-    "environment_info": "workers.sameness",
+    "compare_environments": "comparison",
+    "dask_client": "clusters",
+    "dask_cluster": "clusters",
+    "environment_id": "identity",
+    "environment_info": "identity",
     "load_settings": "settings",
     "mlflow_run": "tracking",
     "predictor": "inference",
     "publish_models": "model_repository",
-    "read_report": "workers.delivery",
+    "read_report": "delivery",
     "resumed_run": "tracking",
     "run_checks": "doctor",
-    "run_notebook": "execution",
+    "run_notebook": "running",
     "s3_options": "object_stores",
-    "ship": "workers.ship",
+    "ship": "shipping",
+    "ship_packages": "shipping",
     "triton_client": "triton",
-    "wait_for_workers": "workers.waiting",
+    "wait_for_workers": "waiting",
     "write_model_repository": "model_repository",
     "xcache_fileset": "xcache",
     "xcache_url": "xcache",

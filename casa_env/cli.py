@@ -97,23 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     xcache.add_argument("--profile", help="a [profile.NAME] of the configuration files")
     xcache.set_defaults(command=commands.xcache)
 
-    contract = subparsers.add_parser(
-        "contract", help="check what a facility relies on in this image"
-    )
-    contract.add_argument(
-        "--only", action="append", default=[], metavar="CHECK", help="may be repeated"
-    )
-    contract.add_argument(
-        "--entrypoint", default="", metavar="WORDS", help="the image's, as one text"
-    )
-    contract.add_argument("--hub-version", default="", metavar="X.Y.Z")
-    contract.add_argument(
-        "--peer", type=Path, metavar="FILE", help="`info --json` of the other image"
-    )
-    contract.add_argument("--profile", help="a [profile.NAME] of the configuration")
-    contract.add_argument("--json", action="store_true", help="print JSON")
-    contract.set_defaults(command=commands.contract)
-
     run = subparsers.add_parser("run", help="run a notebook and keep its outputs")
     run.add_argument("notebook", type=Path, metavar="NOTEBOOK")
     run.add_argument(

@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import shlex
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from casa_env.display import progress_reporter
 from casa_env.errors import CasaEnvError
 from casa_env.settings import load_settings
 from casa_env.settings.table import declarations
@@ -21,7 +22,7 @@ from casa_env.settings.table import declarations
 if TYPE_CHECKING:
     from casa_env.checks import Check
 
-__all__ = ["contract", "doctor", "info", "lab", "run", "show", "xcache"]
+__all__ = ["doctor", "info", "lab", "run", "show", "xcache"]
 
 
 def show(options: argparse.Namespace) -> int:
@@ -71,20 +72,6 @@ def doctor(options: argparse.Namespace) -> int:
     return _told(run_checks(load_settings(profile=options.profile)), options)
 
 
-def contract(options: argparse.Namespace) -> int:
-    """Print one check for each promise of an image; fail if one is broken."""
-    from casa_env.contract import run_contract
-
-    checks = run_contract(
-        only=options.only,
-        entrypoint=shlex.split(options.entrypoint),
-        hub_version=options.hub_version,
-        peer=options.peer,
-        settings=load_settings(profile=options.profile),
-    )
-    return _told(checks, options)
-
-
 def _told(checks: list[Check], options: argparse.Namespace) -> int:
     """Print checks; return 1 if one failed."""
     if options.json:
@@ -114,8 +101,7 @@ def xcache(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Run a notebook; say where its outputs went."""
-    from casa_env.execution import run_notebook
-    from casa_env.parameters import parse_parameter
+    from casa_env.running import parse_parameter, progress_reporter, run_notebook
     from casa_env.settings.places import writable_environment
 
     parameters = dict(parse_parameter(text) for text in options.parameter)
@@ -128,6 +114,7 @@ def run(options: argparse.Namespace) -> int:
     if reason:
         print(f"casa-env: {reason}", flush=True)
     print(f"casa-env: running {options.notebook}", flush=True)
+    signal.signal(signal.SIGTERM, _terminate)
     run = run_notebook(
         options.notebook,
         parameters=parameters,
@@ -146,7 +133,7 @@ def run(options: argparse.Namespace) -> int:
 
 def lab(options: argparse.Namespace) -> int:
     """Become JupyterLab, which prints the URL to open."""
-    from casa_env.jupyter import clone_root, lab_command, lab_environment
+    from casa_env.lab.extension import clone_root, lab_command, lab_environment
     from casa_env.settings.places import writable_environment
 
     clone = clone_root()
@@ -171,9 +158,14 @@ def lab(options: argparse.Namespace) -> int:
     os.execve(command[0], command, environment)  # noqa: S606 - no shell on purpose
 
 
+def _terminate(*_: object) -> NoReturn:
+    """Raise, as Ctrl-C does, so that the kernel ends too."""
+    raise asyncio.CancelledError
+
+
 def _clone() -> Path | None:
     """Return the clone that this package is run from, if it is."""
-    from casa_env.jupyter import clone_root
+    from casa_env.lab.extension import clone_root
 
     try:
         return clone_root()

@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casa_env.errors import CasaEnvError, SettingsError
-from casa_env.jupyter import (
+from casa_env.lab.extension import (
+    base_path,
     clone_root,
     lab_command,
     lab_environment,
-    normal_base_url,
 )
+from casa_env.lab.mlflow_page import page
 
 CLONE = Path("/home/alice/my clone")
 
@@ -35,17 +36,17 @@ CLONE = Path("/home/alice/my clone")
     ],
 )
 def test_a_base_url_gets_a_slash_at_either_end(given_url: str, expected: str) -> None:
-    assert normal_base_url(given_url) == expected
+    assert base_path(given_url) == expected
 
 
 @given(st.text(alphabet=string.ascii_letters + "/-._~@", max_size=30))
-def test_normal_base_urls_stay_as_they_are(text: str) -> None:
+def test_base_paths_stay_as_they_are(text: str) -> None:
     if text.startswith("//"):
         with pytest.raises(SettingsError):
-            normal_base_url(text)
+            base_path(text)
     else:
-        normal = normal_base_url(text)
-        assert normal_base_url(normal) == normal
+        normal = base_path(text)
+        assert base_path(normal) == normal
         assert normal[0] == normal[-1] == "/"
 
 
@@ -54,7 +55,7 @@ def test_normal_base_urls_stay_as_they_are(text: str) -> None:
 )
 def test_a_base_url_that_is_more_than_a_path_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="is not a path"):
-        normal_base_url(text)
+        base_path(text)
 
 
 def test_the_environment_given_is_left_as_it_is() -> None:
@@ -132,7 +133,7 @@ def test_the_clone_is_where_the_package_comes_from(repository: Path) -> None:
 
 def test_outside_a_clone_the_error_says_what_to_start_instead(tmp_path: Path) -> None:
     with pytest.raises(CasaEnvError, match="jupyter lab") as caught:
-        clone_root(tmp_path / "casa_env")
+        clone_root(tmp_path)
     assert str(tmp_path) in caught.value.looked_at
 
 
@@ -166,3 +167,13 @@ def test_overrides_are_of_settings_that_jupyterlab_has(repository: Path) -> None
         package, name = plugin.split(":")
         schema = json.loads((schemas / package / f"{name}.json").read_text())
         assert values.keys() <= schema["properties"].keys()
+
+
+@pytest.mark.parametrize("uri", ["", "https://mlflow.example.org"])
+def test_mlflows_tile_is_there_unless_a_server_has_its_own_page(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASA_ENV_MLFLOW_URI", uri)
+    tile = page()["launcher_entry"]
+    assert tile["enabled"] is not bool(uri)
+    assert Path(tile["icon_path"]).is_file()
