@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from casa_env.models.mlflow import artifact_folder, is_server, tracking_uri
 from casa_env.settings import Settings, load_settings
-from casa_env.tracking_store import artifact_folder, is_server, tracking_uri
 
 if TYPE_CHECKING:
     from jupyter_server_proxy.config import ServerProcess
@@ -104,7 +104,7 @@ def server_command(uri: str, port: int) -> list[str]:
     Parameters
     ----------
     uri
-        The store, as `casa_env.tracking_store.tracking_uri` gives it.
+        The store, as `casa_env.models.mlflow.tracking_uri` gives it.
     port
         A free port.
     """
