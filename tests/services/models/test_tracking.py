@@ -19,7 +19,8 @@ from casa_env import mlflow_run
 from casa_env.errors import TrackingError
 from casa_env.identity import environment_id
 from casa_env.model_checks import mlflow as mlflow_check
-from casa_env.models.mlflow import fileset_contents, fileset_digest, tracking_uri
+from casa_env.models.mlflow import tracking_uri
+from casa_env.models.provenance import fileset_contents, fileset_digest
 from casa_env.settings import Settings, load_settings
 from support.gateways import http_gateway
 from support.processes import free_port
