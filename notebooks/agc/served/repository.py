@@ -9,19 +9,16 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
+from casa_env import s3_options
 from casa_env.errors import InferenceError, SettingsError
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.table import shown
 
-if TYPE_CHECKING:
-    import fsspec
-
 __all__ = [
     "BackEnd",
     "ModelVersion",
-    "model_config",
     "publish_models",
     "write_model_repository",
 ]
@@ -30,7 +27,7 @@ __all__ = [
 #: Inference Library, on servers with GPUs.
 BackEnd: TypeAlias = Literal["python", "fil"]
 
-#: Rows of one request that Triton takes; `casa_env.predictor` splits long before.
+#: Rows of one request that Triton takes; `agc.served.predictor` splits long before.
 MAX_ROWS: Final = 2**24
 
 
@@ -53,7 +50,8 @@ class ModelVersion:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def model_config(
+def write_model_repository(
+    folder: Path,
     name: str,
     versions: Sequence[ModelVersion],
     *,
@@ -61,19 +59,21 @@ def model_config(
     back_end: BackEnd = "python",
     threads: int = 1,
     instances: int = 1,
-) -> str:
-    """Return Triton's ``config.pbtxt`` for a model.
+) -> Path:
+    """Write a model with all its versions into a model repository.
 
     Parameters
     ----------
-    name
-        The model's name.
-    versions
-        All of them are served; Triton by itself would serve the last only.
+    folder
+        The repository; made where it is missing. Other models in it stay.
+    name, versions
+        The model's name, and what is served of it: all versions.
     n_features
         Columns of the input.
     back_end
-        ``"python"`` or ``"fil"``.
+        ``"python"`` gives margins, the bits of XGBoost in process. ``"fil"`` applies
+        the logistic function of a ``binary:logistic`` model (``predict_proba`` false)
+        and adds trees in another order: its scores are not the same bits.
     threads
         Cores that one instance computes on; ``python`` only.
     instances
@@ -81,17 +81,20 @@ def model_config(
 
     Returns
     -------
-    str
-        Protocol buffers' text format. Input ``features``, float32, (rows, features);
-        output ``scores``, float32, (rows, 1). Parameters tell each version's label and
-        SHA-256, and whether the scores are ``margin`` (log-odds) or ``probability``.
+    pathlib.Path
+        The model's folder. It appears there complete, or not at all.
 
-    Notes
-    -----
-    ``python`` gives margins, the bits of XGBoost in process. FIL applies the logistic
-    function of a ``binary:logistic`` model (Triton FIL back end, ``predict_proba``
-    false), and adds trees in another order: its scores are not the same bits.
+    Raises
+    ------
+    InferenceError
+        Two versions have one number.
+    OSError
+        The folder cannot be written.
     """
+    numbers = [version.number for version in versions]
+    if len(set(numbers)) != len(numbers) or not all(n > 0 for n in numbers):
+        what = f"The versions of {name} are not numbered one by one: {numbers}."
+        raise InferenceError(what, next_step="Give each a number of its own, from 1.")
     parameters = {
         "scores": "margin" if back_end == "python" else "probability",
         "threads": str(threads),
@@ -99,15 +102,43 @@ def model_config(
     for version in versions:
         parameters[f"label_{version.number}"] = version.label
         parameters[f"sha256_{version.number}"] = version.digest
+    folder.mkdir(parents=True, exist_ok=True)
+    model = folder / name
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name_of_partial:
+        partial = Path(name_of_partial) / name
+        for version in versions:
+            target = partial / str(version.number)
+            target.mkdir(parents=True)
+            if back_end == "python":
+                (target / "model.ubj").write_bytes(version.content)
+                served = Path(__file__).with_name("xgboost_model.py")
+                shutil.copyfile(served, target / "model.py")
+            else:
+                (target / "xgboost.json").write_bytes(_as_json(version.content))
+        config = _config(name, n_features, back_end, instances, parameters)
+        (partial / "config.pbtxt").write_text(config)
+        if model.exists():
+            model.rename(Path(name_of_partial) / "old")
+        partial.rename(model)
+    return model
+
+
+def _config(
+    name: str,
+    n_features: int,
+    back_end: BackEnd,
+    instances: int,
+    parameters: dict[str, str],
+) -> str:
+    """Return Triton's ``config.pbtxt``, in Protocol buffers' text format."""
+    given, output, kind = "features", "scores", "KIND_CPU"
     if back_end == "fil":
+        given, output, kind = "input__0", "output__0", "KIND_AUTO"
         parameters |= {
             "model_type": "xgboost_json",
             "output_class": "false",
             "predict_proba": "false",
         }
-    output = "scores" if back_end == "python" else "output__0"
-    given = "features" if back_end == "python" else "input__0"
-    kind = "KIND_CPU" if back_end == "python" else "KIND_AUTO"
     lines = [
         f"name: {json.dumps(name)}",
         f'backend: "{back_end}"',
@@ -126,69 +157,6 @@ def model_config(
         ),
     ]
     return "\n".join(lines) + "\n"
-
-
-def write_model_repository(
-    folder: Path,
-    name: str,
-    versions: Sequence[ModelVersion],
-    *,
-    n_features: int,
-    back_end: BackEnd = "python",
-    threads: int = 1,
-    instances: int = 1,
-) -> Path:
-    """Write a model with all its versions into a model repository.
-
-    Parameters
-    ----------
-    folder
-        The repository; made where it is missing. Other models in it stay.
-    name, versions, n_features, back_end, threads, instances
-        As for `model_config`.
-
-    Returns
-    -------
-    pathlib.Path
-        The model's folder. It appears there complete, or not at all.
-
-    Raises
-    ------
-    InferenceError
-        If two versions have one number.
-    OSError
-        If the folder cannot be written.
-    """
-    numbers = [version.number for version in versions]
-    if len(set(numbers)) != len(numbers) or not all(n > 0 for n in numbers):
-        what = f"The versions of {name} are not numbered one by one: {numbers}."
-        raise InferenceError(what, next_step="Give each a number of its own, from 1.")
-    config = model_config(
-        name,
-        versions,
-        n_features=n_features,
-        back_end=back_end,
-        threads=threads,
-        instances=instances,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    model = folder / name
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name_of_partial:
-        partial = Path(name_of_partial) / name
-        for version in versions:
-            target = partial / str(version.number)
-            target.mkdir(parents=True)
-            if back_end == "python":
-                (target / "model.ubj").write_bytes(version.content)
-                served = Path(__file__).parent / "served" / "xgboost_model.py"
-                shutil.copyfile(served, target / "model.py")
-            else:
-                (target / "xgboost.json").write_bytes(_as_json(version.content))
-        (partial / "config.pbtxt").write_text(config)
-        if model.exists():
-            model.rename(Path(name_of_partial) / "old")
-        partial.rename(model)
-    return model
 
 
 def _as_json(content: bytes) -> bytes:
@@ -230,10 +198,12 @@ def publish_models(
 
     Notes
     -----
-    The object store is ``s3_endpoint``, with the credentials of the ecosystem's
-    variables (``AWS_ACCESS_KEY_ID``, ...). A model's ``config.pbtxt`` is written last:
-    a server that polls finds no version without its files.
+    The object store is the one of `casa_env.s3_options`, with its credentials. A
+    model's ``config.pbtxt`` is written last: a server that polls finds no version
+    without its files.
     """
+    import fsspec
+
     settings = settings or load_settings()
     target = target or settings.triton_repository
     if not target:
@@ -244,27 +214,21 @@ def publish_models(
         (path for path in folder.rglob("*") if path.is_file()),
         key=lambda path: (path.name == "config.pbtxt", path),
     )
+    options: dict[str, Any] = {}
+    failures: tuple[type[Exception], ...] = (OSError, ValueError, ImportError)
+    if target.startswith("s3://"):
+        from botocore.exceptions import BotoCoreError
+
+        options, failures = s3_options(settings), (*failures, BotoCoreError)
     try:
-        system, root = _file_system(target, settings)
+        system, root = fsspec.core.url_to_fs(target, **options)
         for path in files:
             place = f"{root.rstrip('/')}/{path.relative_to(folder).as_posix()}"
             if "://" not in target:
-                Path(place).parent.mkdir(parents=True, exist_ok=True)
+                system.makedirs(place.rpartition("/")[0], exist_ok=True)
             system.pipe_file(place, path.read_bytes())
-    except (OSError, ValueError, ImportError) as err:
+    except failures as err:
         what = f"The models cannot be published: {err}."
         step = "Look at triton_repository, s3_endpoint and the store's credentials."
         raise InferenceError(what, looked_at=shown(target), next_step=step) from err
     return target
-
-
-def _file_system(
-    target: str, settings: Settings
-) -> tuple[fsspec.AbstractFileSystem, str]:
-    import fsspec
-
-    options: dict[str, Any] = {}
-    if target.startswith("s3://") and settings.s3_endpoint:
-        options["endpoint_url"] = settings.s3_endpoint
-    system, root = fsspec.core.url_to_fs(target, **options)
-    return system, root
