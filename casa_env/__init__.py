@@ -19,19 +19,13 @@ if TYPE_CHECKING:
     from casa_env.doctor import Check, Status, run_checks
     from casa_env.errors import CasaEnvError, EnvironmentMismatchError
     from casa_env.identity import Environment, environment_id, environment_info
-    from casa_env.inference import Predictor, predictor
-    from casa_env.model_repository import (
-        ModelVersion,
-        publish_models,
-        write_model_repository,
-    )
+    from casa_env.models.mlflow import mlflow_run
+    from casa_env.models.triton import triton_client
     from casa_env.object_stores import s3_options
     from casa_env.reading import ReadReport
     from casa_env.running import Run, run_notebook
     from casa_env.settings import Settings, Source, load_settings
     from casa_env.shipping import ship, ship_packages
-    from casa_env.tracking import mlflow_run, resumed_run
-    from casa_env.triton import triton_client
     from casa_env.waiting import wait_for_workers
     from casa_env.xcache import xcache_fileset, xcache_url
 
@@ -41,8 +35,6 @@ __all__ = [
     "Check",
     "Environment",
     "EnvironmentMismatchError",
-    "ModelVersion",
-    "Predictor",
     "ReadReport",
     "Run",
     "Settings",
@@ -57,10 +49,7 @@ __all__ = [
     "environment_info",
     "load_settings",
     "mlflow_run",
-    "predictor",
-    "publish_models",
     "read_report",
-    "resumed_run",
     "run_checks",
     "run_notebook",
     "s3_options",
@@ -68,7 +57,6 @@ __all__ = [
     "ship_packages",
     "triton_client",
     "wait_for_workers",
-    "write_model_repository",
     "xcache_fileset",
     "xcache_url",
 ]
@@ -79,8 +67,6 @@ _MODULES = {
     "Check": "doctor",
     "Environment": "identity",
     "EnvironmentMismatchError": "errors",
-    "ModelVersion": "model_repository",
-    "Predictor": "inference",
     "ReadReport": "reading",
     "Run": "running",
     "Settings": "settings",
@@ -94,19 +80,15 @@ _MODULES = {
     "environment_id": "identity",
     "environment_info": "identity",
     "load_settings": "settings",
-    "mlflow_run": "tracking",
-    "predictor": "inference",
-    "publish_models": "model_repository",
+    "mlflow_run": "models.mlflow",
     "read_report": "delivery",
-    "resumed_run": "tracking",
     "run_checks": "doctor",
     "run_notebook": "running",
     "s3_options": "object_stores",
     "ship": "shipping",
     "ship_packages": "shipping",
-    "triton_client": "triton",
+    "triton_client": "models.triton",
     "wait_for_workers": "waiting",
-    "write_model_repository": "model_repository",
     "xcache_fileset": "xcache",
     "xcache_url": "xcache",
 }

@@ -45,13 +45,11 @@ def show(options: argparse.Namespace) -> int:
 def info(options: argparse.Namespace) -> int:
     """Print what is installed, or what a recorded run was made of."""
     if options.run:
-        from casa_env.run_info import run_info
+        from casa_env.models.mlflow import run_info
 
         recorded = run_info(options.run)
         print(
-            json.dumps(recorded.as_dict(), indent=1)
-            if options.json
-            else recorded.lines()
+            json.dumps(asdict(recorded), indent=1) if options.json else recorded.lines()
         )
         return 0
     from casa_env.workers.sameness import environment_here, environment_info

@@ -15,7 +15,7 @@ __all__ = ["mlflow", "triton"]
 
 def mlflow(settings: Settings) -> Check:
     """Ask the tracking server for its version and whether it takes our token."""
-    from casa_env.tracking_store import is_server, server_version
+    from casa_env.models.mlflow import is_server, server_version
 
     if not settings.mlflow_uri:
         return off("mlflow", "mlflow_uri")
@@ -38,7 +38,7 @@ def mlflow(settings: Settings) -> Check:
 
 def triton(settings: Settings) -> Check:
     """Ask the inference server for its version and its models."""
-    from casa_env.triton import triton_address
+    from casa_env.models.triton import triton_address
 
     if not settings.triton_url:
         return off("triton", "triton_url")
@@ -55,7 +55,7 @@ def triton(settings: Settings) -> Check:
         return _failed("triton", err)
     evidence = f"{where}: Triton {version} answered in {took * 1000:.0f} ms"
     if not models:
-        step = "Publish models to its repository (casa_env.publish_models)."
+        step = "Publish models to its repository (agc.served.publish_models)."
         return Check(
             name="triton",
             status=Status.WARNING,
@@ -68,8 +68,7 @@ def triton(settings: Settings) -> Check:
 
 def _triton_says(settings: Settings) -> tuple[str, list[str], float]:
     """Return a server's version, its models that are ready, and the round trip in s."""
-    from casa_env.triton import triton_address, triton_client
-    from casa_env.triton_errors import told
+    from casa_env.models.triton import explained, triton_address, triton_client
 
     address = triton_address(settings.triton_url)
     client: Any = triton_client(settings)
@@ -78,7 +77,9 @@ def _triton_says(settings: Settings) -> tuple[str, list[str], float]:
         {"as_json": True, "client_timeout": settings.timeout_s} if grpc else {}
     )
     try:
-        with told(address, settings, what="the server", deadline_s=settings.timeout_s):
+        with explained(
+            address, settings, what="the server", deadline_s=settings.timeout_s
+        ):
             version = client.get_server_metadata(**options)["version"]
             began = time.monotonic()
             client.get_server_metadata(**options)

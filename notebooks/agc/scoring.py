@@ -14,7 +14,7 @@ import numpy.typing as npt
 from agc.jet_assignment import AssignmentModels, permutation_scores
 from agc.model_store import MODEL_NAME, model_versions
 from agc.permutations import FIRST_PERMUTATION
-from casa_env.inference import IN_PROCESS, Predictor, predictor
+from agc.served.predictor import IN_PROCESS, Predictor, predictor
 from casa_env.settings import load_settings
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from agc.columns import BRANCHES
 from agc.errors import AnalysisError
 from agc.filesets import standin_fileset
 from agc.runs import run_ttbar
+from agc.served.servicex import servicex_config
 from agc.servicex_query import CUT, delivered_fileset, result_fileset
 from casa_env import data_checks
 from casa_env.checks import Status
 from casa_env.errors import CredentialsError
-from casa_env.servicex import servicex_config
 from casa_env.settings import Settings
 from services.data.conftest import Serve
 from support import xrootd

@@ -23,10 +23,10 @@ from agc.model_store import MODEL_NAME
 from agc.pseudodata import pseudodata
 from agc.runs import TtbarResult, run_ttbar
 from agc.scoring import assignment_here
+from agc.served.predictor import IN_PROCESS
 from agc.templates import fit_templates
 from agc.workspace import build_workspace
-from casa_env.errors import ServerLostError
-from casa_env.inference import IN_PROCESS
+from casa_env.errors import InferenceError
 from casa_env.settings import Settings, load_settings
 from support.processes import kill_group
 from support.triton import Triton, triton
@@ -115,7 +115,7 @@ def test_without_a_fallback_it_ends_with_what_happened(
         assignment = assignment_here(jet_models, at(server, fallback=False))
         killer = threading.Thread(target=kill_once_it_scores, args=[server])
         killer.start()
-        with pytest.raises(ServerLostError, match="cannot be reached") as caught:
+        with pytest.raises(InferenceError, match="cannot be reached") as caught:
             run_ttbar(
                 standin_fileset(),
                 DaskExecutor(client=client, status=False, retries=0),
@@ -123,11 +123,11 @@ def test_without_a_fallback_it_ends_with_what_happened(
                 assignment=assignment,
             )
         killer.join()
+    assert caught.value.kind == "lost"
     assert "triton_fallback" in caught.value.next_step
-    with pytest.raises(
-        ServerLostError
-    ):  # and before any task, where it is down already
+    with pytest.raises(InferenceError) as before:  # any task, where it is down already
         assignment_here(jet_models, at(server, fallback=False))
+    assert before.value.kind == "lost"
 
 
 def kill_once_it_scores(server: Triton) -> None:

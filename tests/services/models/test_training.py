@@ -35,8 +35,8 @@ from agc.model_store import (
 from agc.search import Result, best, search
 from agc.training import Hyperparameters, candidates
 from agc.training_data import TRAINING_DATASET, TrainingData, training_data
-from casa_env.run_info import run_info
-from casa_env.tracking import mlflow_run
+from casa_env import mlflow_run
+from casa_env.models.mlflow import run_info
 
 pytestmark = [
     pytest.mark.slow,
@@ -169,8 +169,8 @@ def statuses(run_id: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def result(data: TrainingData) -> Result:
+    from agc.served.runs import Trial
     from agc.training import assess, train
-    from casa_env.trials import Trial
 
     training = train(data, candidates(1)[0])
     trial = Trial(uri="", run_id="", name="trial-0")

@@ -1,4 +1,4 @@
-"""Trials: the parts of a run that go on in parallel, each a run of its own below it."""
+"""Runs that go on: a run that is added to, and its trials, each a run below it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,41 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from casa_env.errors import TrialKilledError
+from casa_env.errors import TrackingError
+from casa_env.models.mlflow import as_tracking_error, connect, interruptible
 from casa_env.settings import Settings, load_settings
-from casa_env.tracking_store import connect
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
 
-__all__ = ["Trial", "new_trial", "trial_run", "trial_was_killed"]
+__all__ = ["Trial", "new_trial", "require_alive", "resumed_run", "trial_run"]
+
+
+def resumed_run(run_id: str, *, settings: Settings | None = None) -> ActiveRun:
+    """Go on with a run, to add to it.
+
+    Parameters
+    ----------
+    run_id
+        Its id, as ``run.info.run_id``.
+    settings
+        Settings to use; by default those of this place.
+
+    Returns
+    -------
+    mlflow.ActiveRun
+        As from `casa_env.mlflow_run`.
+
+    Raises
+    ------
+    TrackingError
+        There is no such run, or the store cannot be used.
+    """
+    client = connect(settings or load_settings())
+    import mlflow
+
+    with as_tracking_error("MLflow did not take the run", client.tracking_uri):
+        return interruptible(mlflow.start_run(run_id=run_id))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,44 +112,43 @@ def trial_run(trial: Trial, *, settings: Settings | None = None) -> Iterator[Act
 
     Raises
     ------
-    TrialKilledError
-        If it was killed before or while it ran; it stays so.
     TrackingError
-        If the store cannot be used.
+        The store cannot be used; of the kind ``killed`` if the trial was killed before
+        or while it ran: it stays so.
     """
+    connect(settings or load_settings(), uri=trial.uri)
     import mlflow
 
-    connect(settings or load_settings(), uri=trial.uri)
-    _require_alive(trial)
+    require_alive(trial)
     inside = mlflow.active_run() is not None
     with mlflow.start_run(run_id=trial.run_id, nested=inside) as run:
         try:
             yield run
-            _require_alive(trial)
+            require_alive(trial)
         except BaseException as err:
-            if isinstance(err, TrialKilledError) or not isinstance(err, Exception):
+            if getattr(err, "kind", "") == "killed" or not isinstance(err, Exception):
                 mlflow.end_run("KILLED")
             raise
 
 
-def trial_was_killed(trial: Trial) -> bool:
-    """Tell whether somebody has marked the trial as killed: then it should stop.
-
-    What computes for long looks now and then, and raises `TrialKilledError`.
+def require_alive(trial: Trial) -> None:
+    """Raise if somebody has marked a trial as killed: what computes for long asks.
 
     Parameters
     ----------
     trial
         As from `new_trial`.
+
+    Raises
+    ------
+    TrackingError
+        Of the kind ``killed``.
     """
     import mlflow
 
     status: str = mlflow.MlflowClient(trial.uri).get_run(trial.run_id).info.status
-    return status == "KILLED"
-
-
-def _require_alive(trial: Trial) -> None:
-    if trial_was_killed(trial):
+    if status == "KILLED":
         what = f"The trial {trial.name} was marked as killed."
         step = "Nothing, if its run was interrupted; else start the run again."
-        raise TrialKilledError(what, looked_at=f"run {trial.run_id}", next_step=step)
+        where = f"run {trial.run_id}"
+        raise TrackingError(what, looked_at=where, next_step=step, kind="killed")

@@ -1,6 +1,6 @@
 """What Triton's Python back end runs: an XGBoost model, scored as in process.
 
-`casa_env.model_repository` copies this file beside each version of a model. It runs in
+`agc.served.repository` copies this file beside each version of a model. It runs in
 Triton's own Python, which needs numpy and xgboost there, and nothing of casa_env.
 """
 

@@ -9,14 +9,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
+from casa_env import s3_options
 from casa_env.errors import InferenceError, SettingsError
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.table import shown
-
-if TYPE_CHECKING:
-    import fsspec
 
 __all__ = [
     "BackEnd",
@@ -30,7 +28,7 @@ __all__ = [
 #: Inference Library, on servers with GPUs.
 BackEnd: TypeAlias = Literal["python", "fil"]
 
-#: Rows of one request that Triton takes; `casa_env.predictor` splits long before.
+#: Rows of one request that Triton takes; `agc.served.predictor` splits long before.
 MAX_ROWS: Final = 2**24
 
 
@@ -180,7 +178,7 @@ def write_model_repository(
             target.mkdir(parents=True)
             if back_end == "python":
                 (target / "model.ubj").write_bytes(version.content)
-                served = Path(__file__).parent / "served" / "xgboost_model.py"
+                served = Path(__file__).with_name("xgboost_model.py")
                 shutil.copyfile(served, target / "model.py")
             else:
                 (target / "xgboost.json").write_bytes(_as_json(version.content))
@@ -230,10 +228,12 @@ def publish_models(
 
     Notes
     -----
-    The object store is ``s3_endpoint``, with the credentials of the ecosystem's
-    variables (``AWS_ACCESS_KEY_ID``, ...). A model's ``config.pbtxt`` is written last:
-    a server that polls finds no version without its files.
+    The object store is the one of `casa_env.s3_options`, with its credentials. A
+    model's ``config.pbtxt`` is written last: a server that polls finds no version
+    without its files.
     """
+    import fsspec
+
     settings = settings or load_settings()
     target = target or settings.triton_repository
     if not target:
@@ -244,27 +244,21 @@ def publish_models(
         (path for path in folder.rglob("*") if path.is_file()),
         key=lambda path: (path.name == "config.pbtxt", path),
     )
+    options: dict[str, Any] = {}
+    failures: tuple[type[Exception], ...] = (OSError, ValueError, ImportError)
+    if target.startswith("s3://"):
+        from botocore.exceptions import BotoCoreError
+
+        options, failures = s3_options(settings), (*failures, BotoCoreError)
     try:
-        system, root = _file_system(target, settings)
+        system, root = fsspec.core.url_to_fs(target, **options)
         for path in files:
             place = f"{root.rstrip('/')}/{path.relative_to(folder).as_posix()}"
             if "://" not in target:
-                Path(place).parent.mkdir(parents=True, exist_ok=True)
+                system.makedirs(place.rpartition("/")[0], exist_ok=True)
             system.pipe_file(place, path.read_bytes())
-    except (OSError, ValueError, ImportError) as err:
+    except failures as err:
         what = f"The models cannot be published: {err}."
         step = "Look at triton_repository, s3_endpoint and the store's credentials."
         raise InferenceError(what, looked_at=shown(target), next_step=step) from err
     return target
-
-
-def _file_system(
-    target: str, settings: Settings
-) -> tuple[fsspec.AbstractFileSystem, str]:
-    import fsspec
-
-    options: dict[str, Any] = {}
-    if target.startswith("s3://") and settings.s3_endpoint:
-        options["endpoint_url"] = settings.s3_endpoint
-    system, root = fsspec.core.url_to_fs(target, **options)
-    return system, root
