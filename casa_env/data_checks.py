@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from casa_env.checks import Check, Status, off, server_check
 from casa_env.errors import CasaEnvError

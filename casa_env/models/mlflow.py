@@ -1,4 +1,4 @@
-"""Runs in MLflow: where they are recorded, with which token, and what made them.
+"""Runs in MLflow: where they are recorded, with which token, and how they end.
 
 `Plugin` is found by MLflow's own entry points (``pyproject.toml``) in every process
 that imports MLflow: a plain ``mlflow.start_run`` is tagged and authenticated, too.
@@ -8,29 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hashlib
-import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import unquote, urlsplit
 
-from casa_env.data.xcache import files_of
 from casa_env.errors import TrackingError, require_package
+from casa_env.models.provenance import (
+    CONTEXT_S,
+    context_tags,
+    fileset_digest,
+    write_record,
+)
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.places import state_home
-from casa_env.settings.table import declarations, shown
-from casa_env.tokens.bearer import settings_here, token_for
-from casa_env.workers.sameness import environment_here
+from casa_env.settings.table import shown
+from casa_env.tokens.bearer import settings_here, token_value
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun, MlflowClient
@@ -38,14 +38,6 @@ if TYPE_CHECKING:
 
 #: The folder of a run's artefacts that tells where it comes from.
 RECORD: Final = "casa"
-
-#: How long git may take; and how long its answer and the list of packages hold, so that
-#: a loop that starts many runs is not slowed.
-GIT_TIMEOUT_S: Final = 5.0
-CONTEXT_S: Final = 30.0
-
-#: Larger local files are told apart by name and size, and not read.
-HASHED_BYTES: Final = 100_000_000
 
 
 def mlflow_run(
@@ -99,7 +91,7 @@ def mlflow_run(
     import mlflow
 
     digest = {"casa.fileset_sha256": fileset_digest(fileset)} if fileset else {}
-    _context_tags.cache_clear()
+    context_tags.cache_clear()
     with as_tracking_error("MLflow did not take the run", client.tracking_uri):
         run = mlflow.start_run(
             experiment_id=_experiment_id(client, experiment),
@@ -107,18 +99,15 @@ def mlflow_run(
             tags={**digest, **(tags or {})},
         )
         with tempfile.TemporaryDirectory(prefix="casa-record-") as folder:
-            _write_record(Path(folder), settings, fileset)
+            write_record(Path(folder), settings, fileset)
             mlflow.log_artifacts(folder, RECORD)
     return interruptible(run)
 
 
 def tracking_uri(settings: Settings) -> str:
     """Return where this place records runs: its server, or a database in one's home."""
-    return settings.mlflow_uri or f"sqlite:///{_state_folder() / 'mlflow.db'}"
-
-
-def _state_folder() -> Path:
-    return state_home(os.environ) / "casa-env" / "mlflow"
+    folder = state_home(os.environ) / "casa-env" / "mlflow"
+    return settings.mlflow_uri or f"sqlite:///{folder / 'mlflow.db'}"
 
 
 def is_server(uri: str) -> bool:
@@ -134,8 +123,9 @@ def artifact_folder(uri: str) -> Path | None:
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme == "sqlite":
         return Path(unquote(uri.removeprefix("sqlite:///"))).parent / "artifacts"
-    others = ("postgresql", "mysql", "mssql")
-    return _state_folder() / "artifacts" if scheme in others else None
+    if scheme in ("postgresql", "mysql", "mssql"):
+        return state_home(os.environ) / "casa-env" / "mlflow" / "artifacts"
+    return None
 
 
 @contextlib.contextmanager
@@ -181,18 +171,16 @@ def server_version(uri: str, settings: Settings) -> str:
     """Ask a server for its version, with the user's token, within ``timeout_s``."""
     import requests
 
-    options: Any = {"auth": partial(_add_token, settings)}
-    options["timeout"] = settings.timeout_s
+    auth = partial(_add_token, settings)
     where = f"{shown(uri)}, from {settings.origin('mlflow_uri')}"
     step = "Correct mlflow_uri, or ask whether the server is up."
     # Servers answer the first to anybody; the second is what runs need.
-    paths = (
-        "version",
-        "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default",
-    )
-    urls = [f"{uri.rstrip('/')}/{path}" for path in paths]
+    experiment = "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
+    urls = [f"{uri.rstrip('/')}/{path}" for path in ("version", experiment)]
     try:
-        version, probe = (requests.get(url, **options) for url in urls)  # noqa: S113 - in options
+        version, probe = (
+            requests.get(url, auth=auth, timeout=settings.timeout_s) for url in urls
+        )
     except OSError as err:  # all of requests' own are
         cause: BaseException = err  # the innermost one does not repeat the URL
         while cause.__cause__ or cause.__context__:
@@ -218,9 +206,9 @@ def _add_token(settings: Settings, request: PreparedRequest) -> PreparedRequest:
     `requests` takes the header off again where a server redirects to another host.
     """
     if "Authorization" not in request.headers:
-        token = token_for(request.url or "", settings)
+        token = token_value(request.url or "", settings)
         if token is not None:
-            request.headers["Authorization"] = f"Bearer {token.value}"
+            request.headers["Authorization"] = f"Bearer {token}"
     return request
 
 
@@ -258,81 +246,9 @@ class Plugin:
     def tags(self) -> dict[str, str]:
         """Return what makes the run; MLflow logs what this raises, and goes on."""
         settings = self.settings or settings_here()
-        here = _context_tags(str(Path.cwd()), int(time.monotonic() / CONTEXT_S))
+        here = context_tags(str(Path.cwd()), int(time.monotonic() / CONTEXT_S))
         site = {"casa.site": settings.site, "casa.site_name": settings.site_name}
         return {name: value for name, value in {**here, **site}.items() if value}
-
-
-@lru_cache(maxsize=1)
-def _context_tags(folder: str, _period: int) -> dict[str, str]:
-    environment = environment_here()
-    commit = _git(folder, "rev-parse", "HEAD")
-    # Where git cannot tell in time what changed, files count as changed.
-    dirty = _git(folder, "status", "--porcelain") != "" if commit else ""
-    return {
-        "casa.environment_id": environment.id,
-        "casa.python": environment.python,
-        "casa.version": environment.casa_env,
-        "casa.git_commit": commit or "",
-        "casa.git_dirty": str(dirty).lower(),
-    }
-
-
-def _git(folder: str, *words: str) -> str | None:
-    """Return what git prints; ``None`` where it cannot tell."""
-    # A lock on the index would get in the way of what the user does meanwhile.
-    command = ["git", "--no-optional-locks", "-C", folder, *words]
-    options: Any = {"timeout": GIT_TIMEOUT_S, "stdin": subprocess.DEVNULL, "text": True}
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(command, capture_output=True, check=True, **options)  # noqa: S603 - our own words
-        return str(done.stdout).strip()
-    return None
-
-
-def fileset_contents(fileset: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Return by dataset what is read, sorted, without what differs between machines.
-
-    A URL as it is; of a local file its name, bytes and, where it is not large, SHA-256.
-    """
-    contents: dict[str, list[dict[str, Any]]] = {}
-    for dataset, url in files_of(fileset):
-        described: dict[str, Any] = {"url": url}
-        if "://" not in url:
-            described = {"name": Path(url).name, "bytes": None}
-            with contextlib.suppress(OSError):
-                described["bytes"] = Path(url).stat().st_size
-                if described["bytes"] <= HASHED_BYTES:
-                    content = Path(url).read_bytes()
-                    described["sha256"] = hashlib.sha256(content).hexdigest()
-        contents.setdefault(dataset, []).append(described)
-    return {name: sorted(contents[name], key=json.dumps) for name in sorted(contents)}
-
-
-def fileset_digest(fileset: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what a fileset reads: equal where the inputs are."""
-    text = json.dumps(fileset_contents(fileset), separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write_record(
-    folder: Path, settings: Settings, fileset: Mapping[str, Any] | None
-) -> None:
-    packages = (f"{name}=={version}\n" for name, version in environment_here().packages)
-    (folder / "packages.txt").write_text("".join(packages))
-    # The lock is in a clone and in an image; elsewhere the packages must do.
-    clone = Path(__file__).resolve().parents[2] / "environment"
-    image = Path(sys.prefix) / "share" / "casa-env"
-    locks = [place / f"{n}.lock" for place in (clone, image) for n in ("lab", "worker")]
-    for lock in [lock for lock in locks if os.access(lock, os.R_OK)][:1]:
-        (folder / lock.name).write_bytes(lock.read_bytes())
-    values = {
-        name: {"value": settings.shown(name), "source": settings.origin(name)}
-        for name in declarations()
-    }
-    (folder / "settings.json").write_text(json.dumps(values, indent=1))
-    if fileset:
-        text = json.dumps(fileset_contents(fileset), indent=1)
-        (folder / "fileset.json").write_text(text)
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:
@@ -449,19 +365,18 @@ def run_info(run_id: str, settings: Settings | None = None) -> RunInfo:
     locks = [path for path in record if path.endswith(".lock")]
     locks += [path for path in record if path.endswith("packages.txt")]
     started = dt.datetime.fromtimestamp(run.info.start_time / 1000, dt.UTC)
-    tags = run.data.tags
+    tagged: dict[str, Any] = {
+        name: run.data.tags.get(f"casa.{name}", "")
+        for name in ("environment_id", "python", "git_commit", "site", "fileset_sha256")
+    }
     return RunInfo(
         run_id=run_id,
         name=run.info.run_name or "",
         experiment=experiment,
         status=run.info.status,
         started=started.isoformat(timespec="seconds"),
-        environment_id=tags.get("casa.environment_id", ""),
-        python=tags.get("casa.python", ""),
-        git_commit=tags.get("casa.git_commit", ""),
-        git_dirty=tags.get("casa.git_dirty") == "true",
-        site=tags.get("casa.site", ""),
-        fileset_sha256=tags.get("casa.fileset_sha256", ""),
+        git_dirty=run.data.tags.get("casa.git_dirty") == "true",
+        **tagged,
         lock=f"runs:/{run_id}/{locks[0]}" if locks else "",
         models=models,
         metrics=dict(run.data.metrics),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from casa_env.errors import TrackingError
 from casa_env.models.mlflow import as_tracking_error, connect, interruptible
 from casa_env.settings import Settings, load_settings
+from casa_env.tokens.bearer import settings_here
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
@@ -103,7 +104,7 @@ def trial_run(trial: Trial, *, settings: Settings | None = None) -> Iterator[Act
     trial
         As from `new_trial`.
     settings
-        Settings to use, for the token; by default those of this place.
+        Settings to use; by default those of this process, with what it was delivered.
 
     Yields
     ------
@@ -116,7 +117,7 @@ def trial_run(trial: Trial, *, settings: Settings | None = None) -> Iterator[Act
         The store cannot be used; of the kind ``killed`` if the trial was killed before
         or while it ran: it stays so.
     """
-    connect(settings or load_settings(), uri=trial.uri)
+    connect(settings or settings_here(), uri=trial.uri)
     import mlflow
 
     require_alive(trial)

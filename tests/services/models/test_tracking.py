@@ -18,7 +18,8 @@ from agc.served.runs import Trial, new_trial, resumed_run, trial_run
 from casa_env import mlflow_run
 from casa_env.errors import TrackingError
 from casa_env.model_checks import mlflow as mlflow_check
-from casa_env.models.mlflow import fileset_contents, fileset_digest, tracking_uri
+from casa_env.models.mlflow import tracking_uri
+from casa_env.models.provenance import fileset_contents, fileset_digest
 from casa_env.settings import Settings, load_settings
 from casa_env.workers.sameness import environment_id
 from support.gateways import http_gateway
