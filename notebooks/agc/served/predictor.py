@@ -103,15 +103,7 @@ class Predictor:
     def check(self) -> str:
         """Ask the server for the model, before anything depends on it.
 
-        Returns
-        -------
-        str
-            Where rows will be scored.
-
-        Raises
-        ------
-        InferenceError
-            As `predict`.
+        Return where rows will be scored; raise as `predict`.
         """
         deadline = time.monotonic() + self.settings.triton_timeout_s
         if self._remote is not None:
@@ -234,23 +226,12 @@ def _margins(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 class ServedModel:
     """What a server says of one version of a model."""
 
-    server: str
-    """Triton's version."""
-
+    server: str  # Triton's version
     n_features: int
-    """Columns of its input."""
-
-    digest: str
-    """The SHA-256 of the model's file; empty where the server does not tell."""
-
-    gives_margin: bool
-    """Whether the scores are log-odds; else they are probabilities."""
-
+    digest: str  # SHA-256 of the model's file; empty where the server does not tell
+    gives_margin: bool  # or probabilities
     input: str
-    """The input's name."""
-
     output: str
-    """The output's name."""
 
 
 class TritonModel:
@@ -277,26 +258,9 @@ class TritonModel:
         served: ServedModel,
         deadline: float,
     ) -> npt.NDArray[np.float32]:
-        """Let the server score some rows, as many requests as that takes.
+        """Let the server score rows (float32, C order), in as many requests as needed.
 
-        Parameters
-        ----------
-        features
-            Shape (rows, features), float32, C order.
-        served
-            What the server said of the model.
-        deadline
-            When to give up, by `time.monotonic`; for all requests together.
-
-        Returns
-        -------
-        numpy.ndarray
-            As the server gives them; shape (rows,), float32.
-
-        Raises
-        ------
-        InferenceError
-            One of its kinds: see `casa_env.models.triton`.
+        The deadline, by `time.monotonic`, is for all requests together.
         """
         import numpy as np
 

@@ -19,7 +19,6 @@ from casa_env.settings.table import shown
 __all__ = [
     "BackEnd",
     "ModelVersion",
-    "model_config",
     "publish_models",
     "write_model_repository",
 ]
@@ -51,7 +50,8 @@ class ModelVersion:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def model_config(
+def write_model_repository(
+    folder: Path,
     name: str,
     versions: Sequence[ModelVersion],
     *,
@@ -59,19 +59,21 @@ def model_config(
     back_end: BackEnd = "python",
     threads: int = 1,
     instances: int = 1,
-) -> str:
-    """Return Triton's ``config.pbtxt`` for a model.
+) -> Path:
+    """Write a model with all its versions into a model repository.
 
     Parameters
     ----------
-    name
-        The model's name.
-    versions
-        All of them are served; Triton by itself would serve the last only.
+    folder
+        The repository; made where it is missing. Other models in it stay.
+    name, versions
+        The model's name, and what is served of it: all versions.
     n_features
         Columns of the input.
     back_end
-        ``"python"`` or ``"fil"``.
+        ``"python"`` gives margins, the bits of XGBoost in process. ``"fil"`` applies
+        the logistic function of a ``binary:logistic`` model (``predict_proba`` false)
+        and adds trees in another order: its scores are not the same bits.
     threads
         Cores that one instance computes on; ``python`` only.
     instances
@@ -79,17 +81,20 @@ def model_config(
 
     Returns
     -------
-    str
-        Protocol buffers' text format. Input ``features``, float32, (rows, features);
-        output ``scores``, float32, (rows, 1). Parameters tell each version's label and
-        SHA-256, and whether the scores are ``margin`` (log-odds) or ``probability``.
+    pathlib.Path
+        The model's folder. It appears there complete, or not at all.
 
-    Notes
-    -----
-    ``python`` gives margins, the bits of XGBoost in process. FIL applies the logistic
-    function of a ``binary:logistic`` model (Triton FIL back end, ``predict_proba``
-    false), and adds trees in another order: its scores are not the same bits.
+    Raises
+    ------
+    InferenceError
+        Two versions have one number.
+    OSError
+        The folder cannot be written.
     """
+    numbers = [version.number for version in versions]
+    if len(set(numbers)) != len(numbers) or not all(n > 0 for n in numbers):
+        what = f"The versions of {name} are not numbered one by one: {numbers}."
+        raise InferenceError(what, next_step="Give each a number of its own, from 1.")
     parameters = {
         "scores": "margin" if back_end == "python" else "probability",
         "threads": str(threads),
@@ -97,15 +102,43 @@ def model_config(
     for version in versions:
         parameters[f"label_{version.number}"] = version.label
         parameters[f"sha256_{version.number}"] = version.digest
+    folder.mkdir(parents=True, exist_ok=True)
+    model = folder / name
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name_of_partial:
+        partial = Path(name_of_partial) / name
+        for version in versions:
+            target = partial / str(version.number)
+            target.mkdir(parents=True)
+            if back_end == "python":
+                (target / "model.ubj").write_bytes(version.content)
+                served = Path(__file__).with_name("xgboost_model.py")
+                shutil.copyfile(served, target / "model.py")
+            else:
+                (target / "xgboost.json").write_bytes(_as_json(version.content))
+        config = _config(name, n_features, back_end, instances, parameters)
+        (partial / "config.pbtxt").write_text(config)
+        if model.exists():
+            model.rename(Path(name_of_partial) / "old")
+        partial.rename(model)
+    return model
+
+
+def _config(
+    name: str,
+    n_features: int,
+    back_end: BackEnd,
+    instances: int,
+    parameters: dict[str, str],
+) -> str:
+    """Return Triton's ``config.pbtxt``, in Protocol buffers' text format."""
+    given, output, kind = "features", "scores", "KIND_CPU"
     if back_end == "fil":
+        given, output, kind = "input__0", "output__0", "KIND_AUTO"
         parameters |= {
             "model_type": "xgboost_json",
             "output_class": "false",
             "predict_proba": "false",
         }
-    output = "scores" if back_end == "python" else "output__0"
-    given = "features" if back_end == "python" else "input__0"
-    kind = "KIND_CPU" if back_end == "python" else "KIND_AUTO"
     lines = [
         f"name: {json.dumps(name)}",
         f'backend: "{back_end}"',
@@ -124,69 +157,6 @@ def model_config(
         ),
     ]
     return "\n".join(lines) + "\n"
-
-
-def write_model_repository(
-    folder: Path,
-    name: str,
-    versions: Sequence[ModelVersion],
-    *,
-    n_features: int,
-    back_end: BackEnd = "python",
-    threads: int = 1,
-    instances: int = 1,
-) -> Path:
-    """Write a model with all its versions into a model repository.
-
-    Parameters
-    ----------
-    folder
-        The repository; made where it is missing. Other models in it stay.
-    name, versions, n_features, back_end, threads, instances
-        As for `model_config`.
-
-    Returns
-    -------
-    pathlib.Path
-        The model's folder. It appears there complete, or not at all.
-
-    Raises
-    ------
-    InferenceError
-        If two versions have one number.
-    OSError
-        If the folder cannot be written.
-    """
-    numbers = [version.number for version in versions]
-    if len(set(numbers)) != len(numbers) or not all(n > 0 for n in numbers):
-        what = f"The versions of {name} are not numbered one by one: {numbers}."
-        raise InferenceError(what, next_step="Give each a number of its own, from 1.")
-    config = model_config(
-        name,
-        versions,
-        n_features=n_features,
-        back_end=back_end,
-        threads=threads,
-        instances=instances,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    model = folder / name
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name_of_partial:
-        partial = Path(name_of_partial) / name
-        for version in versions:
-            target = partial / str(version.number)
-            target.mkdir(parents=True)
-            if back_end == "python":
-                (target / "model.ubj").write_bytes(version.content)
-                served = Path(__file__).with_name("xgboost_model.py")
-                shutil.copyfile(served, target / "model.py")
-            else:
-                (target / "xgboost.json").write_bytes(_as_json(version.content))
-        (partial / "config.pbtxt").write_text(config)
-        if model.exists():
-            model.rename(Path(name_of_partial) / "old")
-        partial.rename(model)
-    return model
 
 
 def _as_json(content: bytes) -> bytes:

@@ -45,7 +45,7 @@ def in_process(jet_models: AssignmentModels) -> TtbarResult:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    options = {"threads_per_worker": 1, "dashboard_address": None}
+    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(n_workers=1, **options) as site, Client(site) as client:
         yield client
 

@@ -176,7 +176,9 @@ def in_a_trial(trial: Trial, value: float) -> int:
 def test_parallel_trials_on_workers_land_in_their_own_runs(laptop: Path) -> None:
     assert laptop.is_dir()
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as site,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        ) as site,
         Client(site) as client,
         mlflow_run("training") as run,
     ):
