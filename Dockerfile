@@ -12,10 +12,10 @@ WORKDIR /home/jovyan
 
 # What installs the locks, and the wheel of casa_env: mounted below, never copied.
 FROM system AS tools
-COPY environment/bootstrap.lock /tmp/
 RUN --mount=source=environment/image,target=/build --mount=type=secret,id=ca,target=/run/ca.pem \
+    --mount=source=environment/bootstrap.lock,target=/bootstrap.lock \
     /build/apt.sh python3-venv && python3 -P -m venv /opt/tools && if [ -s /run/ca.pem ]; then export PIP_CERT=/run/ca.pem; fi && \
-    /opt/tools/bin/pip install -q --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/bootstrap.lock
+    /opt/tools/bin/pip install -q --no-cache-dir --disable-pip-version-check --require-hashes -r /bootstrap.lock
 FROM tools AS wheel
 COPY LICENSE README.md pyproject.toml /src/
 COPY casa_env /src/casa_env

@@ -53,7 +53,8 @@ def clone(repository: Path, tmp_path: Path) -> Path:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = folder / ".venv" / "lib" / version / "site-packages"
     here = sysconfig.get_path("purelib")
-    (packages / "of-this-test.pth").write_text(f"{here}\n{folder}\n")
+    ours = (folder, folder / "environment" / "fsspec-failover")
+    (packages / "of-this-test.pth").write_text("\n".join(map(str, (here, *ours))))
     code = "import install; print(install.digest('lab'))"
     digest = subprocess.run(
         [sys.executable, "-c", code],
@@ -155,6 +156,30 @@ def test_a_python_file_in_the_clones_folder_is_not_executed(
     assert not marker.exists(), marker.read_text()
 
 
+def test_ci_runs_every_step_in_a_clone_at_an_odd_path(
+    repository: Path, tmp_path: Path
+) -> None:
+    clone = tmp_path / "it's a $HOME & clone"
+    (clone / ".ci").mkdir(parents=True)
+    shutil.copy(repository / ".ci" / "run", clone / ".ci")
+    program = tmp_path / "bin" / "make"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "in $PWD: $*"; [ "$*" != lock-check ]\n')
+    program.chmod(0o755)
+    done = subprocess.run(
+        [clone / ".ci" / "run"],
+        env={"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert done.stdout.count(f"in {clone}: ") == 5
+    assert (clone / ".ci" / "artefacts").is_dir()
+
+
 def programs(repository: Path) -> list[Path]:
     """Return every file of ours that starts programs by a shell."""
     fixed = ("Makefile", "Dockerfile", "binder/Dockerfile", ".ci/run")
@@ -172,3 +197,11 @@ def test_every_python_that_a_shell_starts_has_a_safe_path(repository: Path) -> N
                 started += 1
                 assert line[match.end() :].startswith(("-P", "-I")), (file, line)
     assert started > 10
+
+
+def test_no_name_in_a_shared_folder_can_be_guessed(repository: Path) -> None:
+    guessed = re.compile(r"/(?:var/)?tmp\b/?[\w.-]|/dev/shm|gettempdir")
+    files = [*programs(repository), *(repository / "environment").rglob("*.py")]
+    for file in files:
+        for line in file.read_text().splitlines():
+            assert not guessed.search(line), (file, line)
