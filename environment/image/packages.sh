@@ -19,7 +19,7 @@ $uv pip sync --quiet --require-hashes --no-build "$1"
 # What nothing reads when it runs: the packages' own tests, sources of what is compiled or
 # minified, symbols for debuggers, second copies. What is left is tested, in the image:
 # everything that the lists name is imported, and all unit tests pass.
-packages=$($UV_PYTHON -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+packages=$($UV_PYTHON -P -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 find "$packages" -type d -name tests -prune -exec rm -r {} +
 find "$packages" /opt/casa/share -type f \
     \( -name '*.c' -o -name '*.cpp' -o -name '*.pyx' -o -name '*.js.map' -o -name '*.css.map' \) -delete
@@ -30,4 +30,4 @@ hardlink --quiet --content --minimum-size 16k "$packages" /opt/casa/share
 rm -rf /var/log/* /var/cache/debconf/*-old
 
 # Here and once: a read-only image cannot do it later, and every start would be slow.
-$UV_PYTHON -m compileall -q -j 0 "$packages"
+$UV_PYTHON -P -m compileall -q -j 0 "$packages"
