@@ -140,9 +140,14 @@ def _info(options: argparse.Namespace) -> None:
         from casa_env.models.mlflow import run_info
 
         recorded = run_info(options.run)
-        print(
-            json.dumps(asdict(recorded), indent=1) if options.json else recorded.lines()
-        )
+        if options.json:
+            print(json.dumps(recorded, indent=1))
+            return
+        for name, value in recorded.items():
+            several = value.items() if isinstance(value, dict) else [(name, value)]
+            for key, one in several:
+                parts = one if isinstance(one, list) else [one]
+                print("\n".join(f"* {key}: {part}" for part in parts))
         return
     from casa_env.workers.sameness import environment_here, environment_info
 

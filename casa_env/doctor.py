@@ -296,24 +296,26 @@ def mlflow(settings: Settings) -> _Found:
 @_check("triton_url")
 def triton(settings: Settings) -> _Found:
     """Ask the inference server for its version and its models."""
-    from casa_env.models.triton import explained, triton_address, triton_client
+    from casa_env.models.triton import triton_address, triton_client
 
     if not settings.triton_url:
         return None
     address = triton_address(settings.triton_url)
     where = _reached("triton_url", settings, (address.host, address.port))
-    client: Any = triton_client(settings)
+    client: Any = triton_client(replace(settings, triton_timeout_s=settings.timeout_s))
     options: dict[str, Any] = {}
     if address.protocol == "grpc":
         options = {"as_json": True, "client_timeout": settings.timeout_s}
-    patience = settings.timeout_s
     try:
-        with explained(address, settings, what="the server", deadline_s=patience):
-            version = client.get_server_metadata(**options)["version"]
-            began = time.monotonic()
-            client.get_server_metadata(**options)
-            took = (time.monotonic() - began) * 1000
-            index = client.get_model_repository_index(**options)
+        version = client.get_server_metadata(**options)["version"]
+        began = time.monotonic()
+        client.get_server_metadata(**options)
+        took = (time.monotonic() - began) * 1000
+        index = client.get_model_repository_index(**options)
+    except Exception as err:  # gevent's, ssl's and tritonclient's own
+        what = f"{where}: does not answer as Triton does: {err!r}"
+        step = "Correct triton_url and triton_ca_file, or ask whether the server is up."
+        raise CasaEnvError(what, next_step=step) from err
     finally:
         client.close()
     models = index.get("models", []) if isinstance(index, dict) else index

@@ -115,14 +115,6 @@ class TrackingError(CasaEnvError):
     """A run cannot be recorded, is not there, or was ``killed``."""
 
 
-class InferenceError(CasaEnvError):
-    """A model did not score.
-
-    Kinds: ``lost``, ``timeout``, ``refused``, ``certificate``, ``unknown``,
-    ``mismatch`` and ``shape``.
-    """
-
-
 class NotebookError(CasaEnvError):
     """A notebook cannot be read, run or written.
 

@@ -14,7 +14,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
@@ -313,48 +312,8 @@ def _kill(run: ActiveRun) -> None:
         mlflow.end_run("KILLED")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunInfo:
-    """What anybody who has a run's id can find out of it; empty if not recorded."""
-
-    run_id: str
-    name: str
-    experiment: str
-    status: str
-    started: str
-    environment_id: str
-    python: str
-    git_commit: str
-    git_dirty: bool
-    site: str
-    fileset_sha256: str
-    lock: str
-    models: dict[str, dict[str, str]]
-    metrics: dict[str, float]
-
-    def lines(self) -> str:
-        """Return it as a Markdown list."""
-        dirty = " (with uncommitted changes)" if self.git_dirty else ""
-        about = {
-            "run": f"{self.run_id} ({self.name}, {self.status.lower()})",
-            "experiment": self.experiment,
-            "started": self.started,
-            "site": self.site,
-            "environment": self.environment_id,
-            "python": self.python,
-            "packages": self.lock,
-            "code": self.git_commit and self.git_commit + dirty,
-            "inputs": self.fileset_sha256 and f"sha256 {self.fileset_sha256}",
-        }
-        lines = [f"* {name}: {text or 'not recorded'}" for name, text in about.items()]
-        for title, model in self.models.items():
-            lines.append(f"* model: {title}, {model['uri']}, sha256 {model['sha256']}")
-        lines += [f"* {name}: {value:.6g}" for name, value in self.metrics.items()]
-        return "\n".join(lines)
-
-
-def run_info(run_id: str, settings: Settings | None = None) -> RunInfo:
-    """Find out what a run was made of; fields of runs of others may be empty."""
+def run_info(run_id: str, settings: Settings | None = None) -> dict[str, Any]:
+    """Return what a run was made of: its tags of ours, its record, models, metrics."""
     client = connect(settings or load_settings())
     step = "Look at the id, or set mlflow_uri to the store that it is in."
     with as_tracking_error(f"There is no run {run_id} here", client.tracking_uri, step):
@@ -362,32 +321,26 @@ def run_info(run_id: str, settings: Settings | None = None) -> RunInfo:
         experiment = client.get_experiment(run.info.experiment_id).name
         record = [one.path for one in client.list_artifacts(run_id, RECORD)]
         models = _models(client, run_id)
-    locks = [path for path in record if path.endswith(".lock")]
-    locks += [path for path in record if path.endswith("packages.txt")]
     started = dt.datetime.fromtimestamp(run.info.start_time / 1000, dt.UTC)
-    tagged: dict[str, Any] = {
-        name: run.data.tags.get(f"casa.{name}", "")
-        for name in ("environment_id", "python", "git_commit", "site", "fileset_sha256")
+    tags = {name: text for name, text in run.data.tags.items() if "casa." in name}
+    return {
+        "run": run_id,
+        "name": run.info.run_name,
+        "experiment": experiment,
+        "status": run.info.status,
+        "started": started.isoformat(timespec="seconds"),
+        **{name.removeprefix("casa."): text for name, text in sorted(tags.items())},
+        "record": [f"runs:/{run_id}/{path}" for path in record],
+        "models": models,
+        "metrics": dict(run.data.metrics),
     }
-    return RunInfo(
-        run_id=run_id,
-        name=run.info.run_name or "",
-        experiment=experiment,
-        status=run.info.status,
-        started=started.isoformat(timespec="seconds"),
-        git_dirty=run.data.tags.get("casa.git_dirty") == "true",
-        **tagged,
-        lock=f"runs:/{run_id}/{locks[0]}" if locks else "",
-        models=models,
-        metrics=dict(run.data.metrics),
-    )
 
 
-def _models(client: MlflowClient, run_id: str) -> dict[str, dict[str, str]]:
-    """Return the versions that were registered from a run: URI and SHA-256."""
+def _models(client: MlflowClient, run_id: str) -> list[str]:
+    """Return the versions that were registered from a run: URI, aliases, SHA-256."""
     import mlflow
 
-    found = {}
+    found = []
     versions = client.search_model_versions(f"run_id = '{run_id}'")
     for one in sorted(versions, key=lambda one: (one.name, int(one.version))):
         uri = f"models:/{one.name}/{one.version}"
@@ -395,9 +348,5 @@ def _models(client: MlflowClient, run_id: str) -> dict[str, dict[str, str]]:
         # Only a version asked for by itself comes with its aliases.
         aliases = client.get_model_version(one.name, one.version).aliases
         names = f" ({', '.join(aliases)})" if aliases else ""
-        digest = str(metadata.get("sha256", "not recorded"))
-        found[f"{one.name} version {one.version}{names}"] = {
-            "uri": uri,
-            "sha256": digest,
-        }
+        found.append(f"{uri}{names} sha256 {metadata.get('sha256', 'not recorded')}")
     return found

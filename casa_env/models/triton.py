@@ -1,15 +1,14 @@
-"""A Triton server: the native client with TLS and the user's token, and its errors."""
+"""A Triton server: the native client, with TLS and the user's token."""
 
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from casa_env.errors import InferenceError, SettingsError, require_package
+from casa_env.errors import SettingsError, require_package
 from casa_env.network import is_loopback
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.table import shown
@@ -25,47 +24,6 @@ SCHEMES: Final = {
     "grpcs": ("grpc", True, 8001),
     "http": ("http", False, 8000),
     "https": ("http", True, 443),
-}
-
-#: How long to look for the reason of a failed encrypted connection.
-TLS_LOOK_S: Final = 5.0
-
-#: By the status of Triton's gRPC, or of HTTP: the kind of `InferenceError`.
-KINDS: Final = (
-    dict.fromkeys(("UNAUTHENTICATED", "PERMISSION_DENIED", "401", "403"), "refused")
-    | dict.fromkeys(("NOT_FOUND", "404"), "unknown")
-    | dict.fromkeys(("INVALID_ARGUMENT", "400"), "shape")
-    | dict.fromkeys(("DEADLINE_EXCEEDED", "499"), "timeout")
-    | dict.fromkeys(("CANCELLED", "UNAVAILABLE", "502", "503", "504"), "lost")
-)
-
-#: By kind: what "The Triton server ..." did, and the next step.
-SENTENCES: Final = {
-    "refused": (
-        "refused us",
-        "Get a token (`casa-env doctor`); token_hosts must have the server's host.",
-    ),
-    "unknown": (
-        "does not have this",
-        "Publish the model to the server's repository, and let it load.",
-    ),
-    "shape": (
-        "does not take these features",
-        "Compare the features with what the model was trained on.",
-    ),
-    "timeout": (
-        "did not answer within its time",
-        "Ask whether the server is overloaded, or raise triton_timeout_s.",
-    ),
-    "lost": (
-        "cannot be reached",
-        "Ask whether the server is up, or allow triton_fallback.",
-    ),
-    "certificate": (
-        "has a certificate that is not accepted",
-        "Ask for a new certificate, or name its authority with triton_ca_file.",
-    ),
-    "": ("failed", "Look into the server's log."),
 }
 
 
@@ -156,7 +114,7 @@ def triton_client(
             connection_timeout=settings.timeout_s,
             network_timeout=settings.triton_timeout_s,
             ssl=address.encrypted,
-            ssl_context_factory=_tls_context(settings) if address.encrypted else None,
+            ssl_context_factory=tls_context(settings) if address.encrypted else None,
         )
     # With the port, which `token_for` does not know of Triton.
     target = f"{urlsplit(url).scheme}://{address.target}"
@@ -172,67 +130,7 @@ def triton_client(
     return client
 
 
-def _tls_context(settings: Settings) -> Callable[[], ssl.SSLContext]:
+def tls_context(settings: Settings) -> Callable[[], ssl.SSLContext]:
     """Return what makes a TLS context that trusts the site's authority."""
     # No partial: geventhttpclient would pass another cafile, which would win.
     return lambda: ssl.create_default_context(cafile=settings.triton_ca_file)
-
-
-@contextlib.contextmanager
-def explained(
-    address: TritonAddress, settings: Settings, *, what: str, deadline_s: float
-) -> Iterator[None]:
-    """Turn what tritonclient raises into an `InferenceError` of one of `KINDS`.
-
-    ``what`` is being done: ``"model x version 1"``. HTTP has no bound but the deadline.
-    """
-    import gevent
-    from tritonclient.utils import InferenceServerException
-
-    http = address.protocol == "http"
-    message, cause = "", None
-    try:
-        with gevent.Timeout(deadline_s) if http else contextlib.nullcontext():
-            yield
-    except (gevent.Timeout, TimeoutError):
-        kind = "timeout"
-    except InferenceServerException as err:
-        status = str(err.status() or "").removeprefix("StatusCode.")
-        message = str(err.message() or "")
-        kind = KINDS.get(status, "")
-        if "unknown model" in message.lower() or "is not found" in message.lower():
-            kind = "unknown"
-        # The original holds gRPC's call, which cannot leave a Dask worker.
-        cause = InferenceServerException(message, status)
-    except (OSError, EOFError) as err:
-        kind, message, cause = "lost", str(err), err
-    else:
-        return
-    if kind == "lost" and address.encrypted:
-        kind, message = _certificate_problem(address, settings) or (kind, message)
-    sentence, step = SENTENCES[kind]
-    first = f": {message.strip().splitlines()[0]}" if message.strip() else ""
-    sentence = f"The Triton server {sentence}{first}."
-    where = f"{what} at {address.protocol} {address.target}"
-    raise InferenceError(
-        sentence, looked_at=where, next_step=step, kind=kind
-    ) from cause
-
-
-def _certificate_problem(
-    address: TritonAddress, settings: Settings
-) -> tuple[str, str] | None:
-    """Tell a certificate that is not accepted from a server that is down.
-
-    gRPC says no more than that it cannot connect, so the handshake is done once again.
-    """
-    target = (address.host, address.port)
-    try:
-        with socket.create_connection(target, TLS_LOOK_S) as connection:
-            context = _tls_context(settings)()
-            context.wrap_socket(connection, server_hostname=address.host).close()
-    except ssl.SSLCertVerificationError as err:
-        return "certificate", err.verify_message
-    except (OSError, ValueError):
-        pass
-    return None

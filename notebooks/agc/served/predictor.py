@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from agc.served.failures import InferenceError, explained
 from agc.served.repository import ModelVersion
-from casa_env.errors import InferenceError
-from casa_env.models.triton import explained, triton_address, triton_client
+from casa_env.models.triton import triton_address, triton_client
 from casa_env.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from agc.served.failures import InferenceError
 from casa_env import s3_options
-from casa_env.errors import InferenceError, SettingsError
+from casa_env.errors import SettingsError
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.table import shown
 

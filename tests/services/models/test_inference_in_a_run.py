@@ -23,10 +23,10 @@ from agc.model_store import MODEL_NAME
 from agc.pseudodata import pseudodata
 from agc.runs import TtbarResult, run_ttbar
 from agc.scoring import assignment_here
+from agc.served.failures import InferenceError
 from agc.served.predictor import IN_PROCESS
 from agc.templates import fit_templates
 from agc.workspace import build_workspace
-from casa_env.errors import InferenceError
 from casa_env.settings import Settings, load_settings
 from support.processes import kill_group
 from support.triton import Triton, triton

@@ -19,10 +19,11 @@ from agc.jet_assignment import AssignmentModels, best_rows, permutation_scores
 from agc.model_store import MODEL_NAME, model_versions
 from agc.permutations import FIRST_PERMUTATION
 from agc.scoring import assignment_here, score
+from agc.served.failures import InferenceError
 from agc.served.predictor import IN_PROCESS, Predictor, predictor
 from agc.served.repository import ModelVersion, write_model_repository
 from casa_env.doctor import triton as triton_check
-from casa_env.errors import InferenceError, SettingsError
+from casa_env.errors import SettingsError
 from casa_env.models.triton import triton_address, triton_client
 from casa_env.settings import Settings, load_settings
 from support.certificates import Authority
