@@ -361,9 +361,14 @@ def servicex(settings: Settings) -> _Found:
 
     def answer(method: str, path: str, bearer: str) -> Any:  # noqa: ANN401 - JSON
         url = settings.servicex_endpoint.rstrip("/") + path
-        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+
+        def auth(request: Any) -> Any:  # noqa: ANN401 - not a header, for ~/.netrc wins
+            if bearer:
+                request.headers["Authorization"] = f"Bearer {bearer}"
+            return request
+
         # A redirect is an answer: what we send is for this host only.
-        options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
+        options: dict[str, Any] = {"auth": auth, "allow_redirects": False}
         got = requests.request(method, url, timeout=settings.timeout_s, **options)
         got.raise_for_status()
         return got.json()
