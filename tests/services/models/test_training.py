@@ -82,7 +82,7 @@ def test_a_training_can_be_found_again_by_its_runs_id(
         registered_models() == best(results).training.models == jet_models("registered")
     )
     trial = mlflow.MlflowClient().get_run(results[0].trial.run_id)
-    assert trial.info["status"] == "FINISHED"
+    assert trial.info.status == "FINISHED"
     history = mlflow.MlflowClient().get_metric_history(
         results[0].trial.run_id, "log_loss.trained_on_even"
     )
@@ -150,7 +150,7 @@ def test_interrupting_a_search_leaves_its_runs_killed_not_running(
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert statuses(begun[0]) == ["KILLED"] * 3
-    assert mlflow.MlflowClient().get_run(begun[0]).info["status"] == "KILLED"
+    assert mlflow.MlflowClient().get_run(begun[0]).info.status == "KILLED"
     deadline = time.monotonic() + 120
     while any(client.processing().values()) and time.monotonic() < deadline:
         time.sleep(0.2)
