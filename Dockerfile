@@ -10,16 +10,17 @@ ENV DASK_CONFIG=/etc/dask/casa.yaml HOME=/home/jovyan JUPYTERHUB_SERVICE_PREFIX=
     PATH=/opt/casa/bin:/usr/local/bin:/usr/bin:/bin SHELL=/bin/bash USER=jovyan
 WORKDIR /home/jovyan
 
-# What installs the locks, and the wheel of casa_env: mounted below, never copied.
+# What installs the locks, and our own wheels: mounted below, never copied.
 FROM system AS tools
-COPY environment/bootstrap.lock /tmp/
 RUN --mount=source=environment/image,target=/build --mount=type=secret,id=ca,target=/run/ca.pem \
-    /build/apt.sh python3-venv && python3 -m venv /opt/tools && if [ -s /run/ca.pem ]; then export PIP_CERT=/run/ca.pem; fi && \
-    /opt/tools/bin/pip install -q --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/bootstrap.lock
+    --mount=source=environment/bootstrap.lock,target=/bootstrap.lock \
+    /build/apt.sh python3-venv && python3 -P -m venv /opt/tools && if [ -s /run/ca.pem ]; then export PIP_CERT=/run/ca.pem; fi && \
+    /opt/tools/bin/pip install -q --no-cache-dir --disable-pip-version-check --require-hashes -r /bootstrap.lock
 FROM tools AS wheel
 COPY LICENSE README.md pyproject.toml /src/
 COPY casa_env /src/casa_env
-RUN cd /src && /opt/tools/bin/hatchling build -t wheel
+COPY environment/fsspec-failover /src/fsspec-failover
+RUN cd /src && /opt/tools/bin/hatchling build -t wheel && cd fsspec-failover && /opt/tools/bin/hatchling build -t wheel -d ../dist
 FROM system AS worker-packages
 RUN --mount=source=environment/image,target=/build --mount=from=tools,source=/opt/tools,target=/opt/tools \
     --mount=type=cache,id=casa,target=/cache --mount=type=secret,id=ca,target=/run/ca.pem \
@@ -34,7 +35,7 @@ RUN --mount=source=environment/image,target=/build --mount=from=tools,source=/op
 FROM lab-packages AS kernels
 COPY notebooks/inputs /srv/casa/notebooks/inputs
 COPY notebooks/agc /srv/casa/notebooks/agc
-RUN cd /srv/casa/notebooks && find . -exec touch -d @0 {} + && python -m agc.warm_up && chmod -R g=u .
+RUN cd /srv/casa/notebooks && find . -exec touch -d @0 {} + && PYTHONPATH=$PWD python -P -m agc.warm_up && chmod -R g=u .
 FROM system AS notebooks
 COPY notebooks /srv/casa/notebooks
 RUN cd /srv/casa && mkdir -p notebooks/results && chmod -R g=u . && find . -exec touch -d @0 {} +

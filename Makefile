@@ -8,8 +8,16 @@ N_FILES ?=
 # `make test APT=0` never installs system packages.
 APT ?= 1
 
-SETUP = python=$$(sh environment/find-python.sh) && "$$python" environment/install.py
-PY = .venv/bin/python
+# What brings other code into Python than the locks pin stays out, and that is said. So
+# does, by -P, what lies in the working directory; paths reach the shell as variables.
+FOREIGN = PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONSTARTUP PYTHONUSERBASE
+FOUND := $(strip $(foreach name,$(FOREIGN),$(if $(value $(name)),$(name))))
+unexport $(FOREIGN)
+export PYTHONNOUSERSITE = 1
+
+SETUP = $(if $(FOUND),echo 'casa: $(FOUND) left out: what the locks pin is what runs' >&2;) \
+	python=$$(sh environment/find-python.sh) && PYTHONSAFEPATH=1 "$$python" -P environment/install.py
+PY = .venv/bin/python -P
 
 .DEFAULT_GOAL := help
 .PHONY: help run lab test image image-test bench lint format sample lock lock-upgrade lock-check clean
@@ -17,9 +25,11 @@ PY = .venv/bin/python
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
+run: export NOTEBOOK := $(NOTEBOOK)
+run: export N_FILES := $(N_FILES)
 run: ## run the AGC ttbar analysis from files to fit (NOTEBOOK=..., N_FILES=... change what)
 	@$(SETUP) lab
-	@$(PY) -m casa_env run "$(NOTEBOOK)" $(if $(N_FILES),-p "N_FILES=$(N_FILES)")
+	@$(PY) -m casa_env run "$$NOTEBOOK" $${N_FILES:+-p "N_FILES=$$N_FILES"}
 
 lab: ## open JupyterLab
 	@$(SETUP) lab
@@ -28,9 +38,10 @@ lab: ## open JupyterLab
 test: ## prove that everything works: unit, service and notebook tests
 	@$(SETUP) test
 	@$(PY) environment/system_packages.py $(if $(filter 0,$(APT)),--list,--install)
-	@status=0; $(PY) -m pytest -n 2 --dist loadfile tests/unit || status=1; \
+	@status=0; $(PY) -m pytest -n 2 --dist loadfile tests/unit \
+		environment/fsspec-failover/tests || status=1; \
 	$(PY) -m pytest tests --ignore tests/unit --ignore tests/image || status=1; \
-	XDG_STATE_HOME="$(CURDIR)/.cache/state" $(PY) -m pytest --nbval-lax \
+	XDG_STATE_HOME="$$PWD/.cache/state" $(PY) -m pytest --nbval-lax \
 		--nbval-current-env -n 2 --dist loadfile \
 		notebooks/*.ipynb || status=1; \
 	exit $$status
@@ -65,7 +76,8 @@ format: ## format the code
 
 sample: ## simulate the stand-in sample again (20 minutes on two cores)
 	@$(SETUP) test
-	@cd notebooks && ../$(PY) -m agc.simulation && ../$(PY) -m agc.hzz.simulation
+	@PYTHONPATH=notebooks $(PY) -m agc.simulation
+	@PYTHONPATH=notebooks $(PY) -m agc.hzz.simulation
 
 lock: ## resolve the locks again from the curated lists
 	@$(SETUP) test

@@ -11,115 +11,58 @@ from importlib import import_module
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from casa_env.access import check_access
-    from casa_env.clusters import dask_client, dask_cluster
-    from casa_env.comparison import compare_environments
-    from casa_env.credentials import BearerToken, bearer_token
-    from casa_env.delivery import read_report
-    from casa_env.doctor import Check, Status, run_checks
+    from casa_env.data.xcache import s3_options, xcache_fileset, xcache_url
+    from casa_env.doctor import run_checks
     from casa_env.errors import CasaEnvError, EnvironmentMismatchError
-    from casa_env.execution import Run, run_notebook
-    from casa_env.identity import Environment, environment_id, environment_info
-    from casa_env.inference import Predictor, predictor
-    from casa_env.model_repository import (
-        ModelVersion,
-        publish_models,
-        write_model_repository,
-    )
-    from casa_env.object_stores import s3_options
-    from casa_env.reading import ReadReport
-    from casa_env.settings import Settings, Source, load_settings
-    from casa_env.shipping import ship, ship_packages
-    from casa_env.tracking import mlflow_run, resumed_run
-    from casa_env.triton import triton_client
-    from casa_env.waiting import wait_for_workers
-    from casa_env.xcache import xcache_fileset, xcache_url
+    from casa_env.models.mlflow import mlflow_run
+    from casa_env.models.triton import triton_client
+    from casa_env.running import run_notebook
+    from casa_env.settings import Settings, load_settings
+    from casa_env.tokens.access import check_access
+    from casa_env.tokens.bearer import bearer_token
+    from casa_env.workers.clusters import dask_client, dask_cluster
+    from casa_env.workers.delivery import read_report
+    from casa_env.workers.sameness import compare_environments, environment_info
+    from casa_env.workers.ship import ship
+    from casa_env.workers.waiting import wait_for_workers
 
+# fmt: off
 __all__ = [
-    "BearerToken",
-    "CasaEnvError",
-    "Check",
-    "Environment",
-    "EnvironmentMismatchError",
-    "ModelVersion",
-    "Predictor",
-    "ReadReport",
-    "Run",
-    "Settings",
-    "Source",
-    "Status",
-    "bearer_token",
-    "check_access",
-    "compare_environments",
-    "dask_client",
-    "dask_cluster",
-    "environment_id",
-    "environment_info",
-    "load_settings",
-    "mlflow_run",
-    "predictor",
-    "publish_models",
-    "read_report",
-    "resumed_run",
-    "run_checks",
-    "run_notebook",
-    "s3_options",
-    "ship",
-    "ship_packages",
-    "triton_client",
-    "wait_for_workers",
-    "write_model_repository",
-    "xcache_fileset",
-    "xcache_url",
+    "CasaEnvError", "EnvironmentMismatchError", "Settings", "bearer_token",
+    "check_access", "compare_environments", "dask_client", "dask_cluster",
+    "environment_info", "load_settings", "mlflow_run", "read_report", "run_checks",
+    "run_notebook", "s3_options", "ship", "triton_client", "wait_for_workers",
+    "xcache_fileset", "xcache_url",
 ]
+# fmt: on
 
 _MODULES = {
-    "BearerToken": "credentials",
-    "CasaEnvError": "errors",
-    "Check": "doctor",
-    "Environment": "identity",
-    "EnvironmentMismatchError": "errors",
-    "ModelVersion": "model_repository",
-    "Predictor": "inference",
-    "ReadReport": "reading",
-    "Run": "execution",
-    "Settings": "settings",
-    "Source": "settings",
-    "Status": "doctor",
-    "bearer_token": "credentials",
-    "check_access": "access",
-    "compare_environments": "comparison",
-    "dask_client": "clusters",
-    "dask_cluster": "clusters",
-    "environment_id": "identity",
-    "environment_info": "identity",
-    "load_settings": "settings",
-    "mlflow_run": "tracking",
-    "predictor": "inference",
-    "publish_models": "model_repository",
-    "read_report": "delivery",
-    "resumed_run": "tracking",
-    "run_checks": "doctor",
-    "run_notebook": "execution",
-    "s3_options": "object_stores",
-    "ship": "shipping",
-    "ship_packages": "shipping",
-    "triton_client": "triton",
-    "wait_for_workers": "waiting",
-    "write_model_repository": "model_repository",
-    "xcache_fileset": "xcache",
-    "xcache_url": "xcache",
+    "data.xcache": ("s3_options", "xcache_fileset", "xcache_url"),
+    "doctor": ("run_checks",),
+    "errors": ("CasaEnvError", "EnvironmentMismatchError"),
+    "models.mlflow": ("mlflow_run",),
+    "models.triton": ("triton_client",),
+    "running": ("run_notebook",),
+    "settings": ("Settings", "load_settings"),
+    "tokens.access": ("check_access",),
+    "tokens.bearer": ("bearer_token",),
+    "workers.clusters": ("dask_client", "dask_cluster"),
+    "workers.delivery": ("read_report",),
+    "workers.sameness": ("compare_environments", "environment_info"),
+    "workers.ship": ("ship",),
+    "workers.waiting": ("wait_for_workers",),
 }
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used (PEP 562)."""
-    if name not in _MODULES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+    for module, names in _MODULES.items():
+        if name in names:
+            value = getattr(import_module(f"{__name__}.{module}"), name)
+            globals()[name] = value
+            return value
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
 
 
 def __dir__() -> list[str]:

@@ -97,10 +97,9 @@ class EnvironmentMismatchError(ClusterError):
         what: str,
         *,
         differences: Mapping[str, tuple[tuple[str, ...], ...]],
-        looked_at: str = "",
-        next_step: str = "",
+        **fields: str,
     ) -> None:
-        super().__init__(what, looked_at=looked_at, next_step=next_step)
+        super().__init__(what, **fields)
         self.differences = dict(differences)
 
 
@@ -116,14 +115,6 @@ class TrackingError(CasaEnvError):
     """A run cannot be recorded, is not there, or was ``killed``."""
 
 
-class InferenceError(CasaEnvError):
-    """A model did not score.
-
-    Kinds: ``lost``, ``timeout``, ``refused``, ``certificate``, ``unknown``,
-    ``mismatch`` and ``shape``.
-    """
-
-
 class NotebookError(CasaEnvError):
     """A notebook cannot be read, run or written.
 
@@ -135,15 +126,9 @@ class CellError(NotebookError):
     """A cell raised an error: its source, and the traceback with ANSI colours."""
 
     def __init__(
-        self,
-        what: str,
-        *,
-        source: str,
-        traceback: str,
-        looked_at: str = "",
-        next_step: str = "",
+        self, what: str, *, source: str, traceback: str, **fields: str
     ) -> None:
-        super().__init__(what, looked_at=looked_at, next_step=next_step)
+        super().__init__(what, **fields)
         self.source = source
         self.traceback = traceback
 
@@ -158,73 +143,3 @@ def require_package(*names: str, why: str) -> None:
         what = f"{why} needs {' and '.join(missing)}, not installed here."
         step = f"python -m pip install {' '.join(missing)}"
         raise MissingPackageError(what, looked_at=sys.prefix, next_step=step)
-
-
-# Gone with the modules that still raise them.
-class HubTokenError(CredentialsError): ...  # noqa: D101
-
-
-class InferenceCertificateError(InferenceError): ...  # noqa: D101
-
-
-class InferenceRefusedError(InferenceError): ...  # noqa: D101
-
-
-class InferenceTimeoutError(InferenceError): ...  # noqa: D101
-
-
-class KernelError(NotebookError): ...  # noqa: D101
-
-
-class ModelMismatchError(InferenceError): ...  # noqa: D101
-
-
-class ModelShapeError(InferenceError, ValueError): ...  # noqa: D101
-
-
-class NoSourceError(CasaEnvError, OSError): ...  # noqa: D101
-
-
-class NothingThereError(NoSourceError, FileNotFoundError): ...  # noqa: D101
-
-
-class NotebookTimeoutError(NotebookError): ...  # noqa: D101
-
-
-class ParameterError(NotebookError): ...  # noqa: D101
-
-
-class ServerLostError(InferenceError): ...  # noqa: D101
-
-
-class ShippingError(ClusterError): ...  # noqa: D101
-
-
-class TokenAudienceError(CredentialsError): ...  # noqa: D101
-
-
-class TokenExpiredError(CredentialsError): ...  # noqa: D101
-
-
-class TokenInvalidError(CredentialsError): ...  # noqa: D101
-
-
-class TokenMissingError(CredentialsError): ...  # noqa: D101
-
-
-class TokenRefusedError(CredentialsError): ...  # noqa: D101
-
-
-class TokenScopeError(CredentialsError): ...  # noqa: D101
-
-
-class TrialKilledError(TrackingError): ...  # noqa: D101
-
-
-class UnknownModelError(InferenceError): ...  # noqa: D101
-
-
-class UnreachableError(ClusterError): ...  # noqa: D101
-
-
-class WorkersError(ClusterError): ...  # noqa: D101

@@ -5,7 +5,7 @@ supported='import sys
 if (3, 11) <= sys.version_info[:2] <= (3, 13): print(sys.executable)'
 
 if [ -n "$PYTHON" ]; then
-    found=$("$PYTHON" -c "$supported" 2>/dev/null)
+    found=$("$PYTHON" -I -c "$supported" 2>/dev/null)
     if [ -z "$found" ]; then
         printf 'casa: PYTHON=%s is not a Python 3.11, 3.12 or 3.13: name another, or leave it out\n' "$PYTHON" >&2
         exit 1
@@ -13,9 +13,9 @@ if [ -n "$PYTHON" ]; then
     printf '%s\n' "$found"
     exit 0
 fi
-found=$("${0%/*}/../.venv/bin/python" -c 'import sys; print(sys._base_executable)' 2>/dev/null)
+found=$("${0%/*}/../.venv/bin/python" -I -c 'import sys; print(sys._base_executable)' 2>/dev/null)
 for name in "$found" python3 python3.13 python3.12 python3.11; do
-    found=$("$name" -c "$supported" 2>/dev/null)
+    found=$("$name" -I -c "$supported" 2>/dev/null)
     if [ -n "$found" ]; then
         printf '%s\n' "$found"
         exit 0

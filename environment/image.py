@@ -15,13 +15,14 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from casa_env.identity import Environment  # noqa: E402 - found by the line above
+from casa_env.workers.sameness import Environment  # noqa: E402 - found by the line above
 
 #: The targets, each with the lock that it is made from.
 TARGETS = ("worker", "lab")
@@ -38,7 +39,7 @@ class ImageError(Exception):
 
 
 def locked(lock: Path, here: Environment) -> Environment:
-    """Return what a lock installs on a Python and a platform, with casa_env.
+    """Return what a lock installs on a Python and a platform, with what is our own.
 
     Parameters
     ----------
@@ -60,7 +61,9 @@ def locked(lock: Path, here: Environment) -> Environment:
         "python_version": ".".join(version.split(".")[:2]),
         "sys_platform": system.lower(),
     }
-    found = {"casa-env": here.casa_env}
+    own = REPOSITORY / "environment" / "fsspec-failover" / "pyproject.toml"
+    project = tomllib.loads(own.read_text())["project"]
+    found = {"casa-env": here.casa_env, project["name"]: project["version"]}
     for match in REQUIREMENT.finditer(lock.read_text()):
         requirement = Requirement(match["requirement"])
         if requirement.marker is None or requirement.marker.evaluate(markers):

@@ -2,7 +2,7 @@
 
 ``python environment/install.py lab`` creates or updates ``.venv`` so that it holds
 exactly what ``lab.lock`` pins, with hashes checked and bytecode compiled, and this
-repository's ``casa_env``. Nothing happens where that is already so.
+repository's own distributions. Nothing happens where that is already so.
 
 It runs on a bare Python before anything is installed, so it needs the standard
 library only, and of this repository just `casa_env.settings.places`.
@@ -28,6 +28,9 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "casa-setup.json"
 CACHE = REPOSITORY / ".cache"
 
+#: What is installed from this repository.
+OWN = (REPOSITORY, LOCKS / "fsspec-failover")
+
 #: What an installation without anything cached takes: 2.0 GB in the environment and
 #: about as much for downloads and the installer's cache (measured, Python 3.11).
 NEEDED_BYTES = 4_000_000_000
@@ -45,7 +48,8 @@ class SetupError(Exception):
 
 def digest(layer: str) -> str:
     """Return what an environment of this layer was made from, as a short digest."""
-    made_from = (LOCKS / f"{layer}.lock", REPOSITORY / "pyproject.toml")
+    own = (folder / "pyproject.toml" for folder in OWN)
+    made_from = (LOCKS / f"{layer}.lock", *own)
     content = b"".join(path.read_bytes() for path in made_from)
     where = f"{REPOSITORY}|{sys.version_info[:3]}".encode()
     return hashlib.sha256(content + where).hexdigest()[:16]
@@ -113,7 +117,7 @@ def find_uv(environ: dict[str, str]) -> str:
 
 
 def create(layer: str, environ: dict[str, str]) -> None:
-    """Make `.venv` hold exactly what a layer's lock pins, and `casa_env`.
+    """Make `.venv` hold exactly what a layer's lock pins, and what is our own.
 
     Raises
     ------
@@ -144,9 +148,9 @@ def create(layer: str, environ: dict[str, str]) -> None:
     sync += ("--no-build",)
     _uv(uv, environ, *sync, "--python", str(PYTHON), lock)
     # Offline: nothing but this repository may come in here.
-    editable = ("--no-deps", "--no-build-isolation", "--offline", "--quiet")
-    here = ("--python", str(PYTHON), "--editable", str(REPOSITORY))
-    _uv(uv, environ, "pip", "install", *editable, *here)
+    options = ("--no-deps", "--no-build-isolation", "--offline", "--quiet")
+    editable = (word for folder in OWN for word in ("--editable", str(folder)))
+    _uv(uv, environ, "pip", "install", *options, "--python", str(PYTHON), *editable)
     STAMP.write_text(json.dumps({"layer": layer, "digest": digest(layer)}))
 
 

@@ -29,10 +29,6 @@ OLDEST_PYTHON = "3.11"
 #: Locks in the order in which they are made: the first constrains the others.
 LOCKS = ("test", "lab", "worker", "bootstrap", "image")
 
-#: Locks of programs that cannot be installed beside the others: each is resolved on
-#: its own, for an environment of its own.
-APART = ("triton-test",)
-
 #: Locks of programs that do not fit beside the others: each is resolved on its own and
 #: installed into an environment of its own.
 APART = ("triton-test",)
@@ -88,6 +84,9 @@ def _compile(folder: Path, name: str, *options: str) -> None:
     command += ["--universal", "--python-version", OLDEST_PYTHON]
     command += ["--fork-strategy", "fewest", "--generate-hashes"]
     command += ["--no-header", "--no-emit-index-url", "--quiet", *options]
+    # A source distribution may have to be run to be described; nothing new is run here,
+    # and what is locked is installed from wheels anyway.
+    command += ["--no-build"]
     subprocess.run(command, check=True, cwd=folder)  # noqa: S603 - our own words
 
 

@@ -183,92 +183,73 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def parse(row: Field[Any], raw: object) -> Any:  # noqa: ANN401 - any setting's value
-    """Return a setting's value from text, TOML or an argument; `ValueError` if none."""
-    kind = "size" if row.name.endswith("_bytes") else str(row.type)
-    return _PARSERS[kind](raw)
+    """Return a setting's value from text, TOML or an argument.
+
+    Raise `ValueError` that says what was expected, in place of anything else.
+    """
+    expected, convert = _KINDS["size" if row.name.endswith("_bytes") else str(row.type)]
+    try:
+        return convert(raw)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as err:
+        msg = f"expected {expected}"
+        raise ValueError(msg) from err
 
 
-def _text(raw: object) -> str:
-    if not isinstance(raw, str):
-        msg = "expected text"
-        raise ValueError(msg)  # noqa: TRY004 - a wrong value; one type to catch
-    return raw.strip(WHITE_SPACE)
-
-
-def _texts(raw: object) -> tuple[str, ...]:
+def _texts(raw: Any) -> tuple[str, ...]:  # noqa: ANN401 - as for parse
+    if isinstance(raw, dict):
+        raise TypeError
     parts = raw.split(",") if isinstance(raw, str) else raw
-    if not isinstance(parts, list | tuple) or not all(
-        isinstance(part, str) for part in parts
-    ):
-        msg = "expected a list of texts"
-        raise ValueError(msg)
-    return tuple(part.strip() for part in parts if part.strip())
+    return tuple(part.strip() for part in parts if str.strip(part))
 
 
-def _boolean(raw: object) -> bool:
+def _boolean(raw: Any) -> bool:  # noqa: ANN401
+    return raw if isinstance(raw, bool) else _WORDS[raw.strip().lower()]
+
+
+def _integer(raw: Any) -> int:  # noqa: ANN401
+    if isinstance(raw, bool | float):
+        raise TypeError
+    return round(_positive(int(raw)))
+
+
+def _number(raw: Any) -> float:  # noqa: ANN401
     if isinstance(raw, bool):
-        return raw
-    word = raw.strip().lower() if isinstance(raw, str) else ""
-    if word in {"1", "true", "yes", "on"} or word in {"0", "false", "no", "off"}:
-        return word in {"1", "true", "yes", "on"}
-    msg = "expected true or false"
-    raise ValueError(msg)
+        raise TypeError
+    return _positive(float(raw))
 
 
-def _integer(raw: object) -> int:
-    if isinstance(raw, str) and raw.strip().isascii() and raw.strip().isdigit():
-        return int(raw)
-    if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
-        return raw
-    msg = "expected a whole number, 0 or more"
-    raise ValueError(msg)
+def _size(raw: Any) -> int:  # noqa: ANN401
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return _integer(raw)
+    number, unit = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", raw).groups()  # type: ignore[union-attr] # AttributeError, too
+    return round(_positive(float(number) * _UNITS[unit.lower()]))
 
 
-def _number(raw: object) -> float:
-    value = math.nan
-    if isinstance(raw, int | float | str) and not isinstance(raw, bool):
-        try:
-            value = float(raw)
-        except (OverflowError, ValueError):
-            value = math.nan
-    if not math.isfinite(value) or value < 0:
-        msg = "expected a number, 0 or more"
-        raise ValueError(msg)
+def _positive(value: float) -> float:
+    if not 0 <= value < math.inf:
+        raise ValueError
     return value
 
 
-def _size(raw: object) -> int:
-    if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
-        return raw
-    text = raw if isinstance(raw, str) else ""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", text)
-    value = math.nan
-    if match and match[2].lower() in _UNITS:
-        value = float(match[1]) * _UNITS[match[2].lower()]
-    if not math.isfinite(value):
-        msg = 'expected a size such as "2 GB", "1.5 GiB" or a number of bytes'
-        raise ValueError(msg)
-    return round(value)
+def _path(raw: Any) -> Path | None:  # noqa: ANN401
+    text = str(raw) if isinstance(raw, Path) else str.strip(raw, WHITE_SPACE)
+    if "\0" in text:
+        raise ValueError
+    return Path(text) if text else None
 
 
-def _path(raw: object) -> Path | None:
-    if isinstance(raw, Path):
-        return raw
-    name = _text(raw)
-    if "\0" in name:
-        msg = "expected a path, without null characters"
-        raise ValueError(msg)
-    return Path(name) if name else None
-
-
-_PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "str": _text,
-    "tuple[str, ...]": _texts,
-    "bool": _boolean,
-    "int": _integer,
-    "float": _number,
-    "size": _size,
-    "Path | None": _path,
+_WORDS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+_KINDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "str": ("text", lambda raw: str.strip(raw, WHITE_SPACE)),
+    "tuple[str, ...]": ("a list of texts", _texts),
+    "bool": ("true or false", _boolean),
+    "int": ("a whole number, 0 or more", _integer),
+    "float": ("a number, 0 or more", _number),
+    "size": ('a size such as "2 GB", "1.5 GiB" or a number of bytes', _size),
+    "Path | None": ("a path, without null characters", _path),
 }
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install into /opt/casa what a lock pins, or a wheel: a step of the image's build.
+# Install into /opt/casa what a lock pins, or wheels: a step of the image's build.
 # Where a network has a certificate authority of its own, the secret `ca` is its file.
 set -eu
 export UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON=/opt/casa/bin/python
@@ -8,7 +8,7 @@ uv=/opt/tools/bin/uv
 
 case $1 in
 *.whl)
-    $uv pip install --quiet --offline --no-cache --no-deps --compile-bytecode "$1"
+    $uv pip install --quiet --offline --no-cache --no-deps --compile-bytecode "$@"
     exit
     ;;
 esac
@@ -19,7 +19,7 @@ $uv pip sync --quiet --require-hashes --no-build "$1"
 # What nothing reads when it runs: the packages' own tests, sources of what is compiled or
 # minified, symbols for debuggers, second copies. What is left is tested, in the image:
 # everything that the lists name is imported, and all unit tests pass.
-packages=$($UV_PYTHON -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+packages=$($UV_PYTHON -P -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 find "$packages" -type d -name tests -prune -exec rm -r {} +
 find "$packages" /opt/casa/share -type f \
     \( -name '*.c' -o -name '*.cpp' -o -name '*.pyx' -o -name '*.js.map' -o -name '*.css.map' \) -delete
@@ -30,4 +30,4 @@ hardlink --quiet --content --minimum-size 16k "$packages" /opt/casa/share
 rm -rf /var/log/* /var/cache/debconf/*-old
 
 # Here and once: a read-only image cannot do it later, and every start would be slow.
-$UV_PYTHON -m compileall -q -j 0 "$packages"
+$UV_PYTHON -P -m compileall -q -j 0 "$packages"

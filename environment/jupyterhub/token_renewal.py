@@ -24,7 +24,8 @@ c: Config = get_config()  # noqa: F821 - JupyterHub defines it
 #: WLCG's issuers give it (WLCG Common JWT Profiles v1.0). In seconds.
 AGE_S = int(os.environ.get("CASA_HUB_TOKEN_AGE_S", "1200"))
 
-#: Where a user's server keeps the token: private memory, if values.yaml mounts it.
+#: Where a user's server keeps the token in Kubernetes: memory of its own, mounted by
+#: values.yaml. On one machine, which people share, jupyterhub_config.py says where.
 TOKEN_FILE = os.environ.get("CASA_HUB_TOKEN_FILE", "/run/casa/token")
 
 

@@ -23,8 +23,8 @@ from agc.fast.columns import BRANCHES as TTBAR
 from agc.inputs.filesets import STANDIN_FOLDER
 from benchmarks.measurement import timed
 from benchmarks.verdicts import verdict
+from casa_env.data.xcache import xcache_url
 from casa_env.settings import Settings
-from casa_env.xcache import xcache_url
 from support import xrootd
 from support.rootfiles import BRANCHES, write_tree
 

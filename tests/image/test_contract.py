@@ -1,14 +1,16 @@
-"""`casa-env contract` in our images, and in images that break each of its promises."""
+"""The contract in our images, and in images that break each of its promises."""
 
 from __future__ import annotations
 
 import base64
-import json
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from casa_env.contract import CHECKS
 from support.certificates import Authority
 from support.images import Images
 
@@ -48,7 +50,7 @@ RUN mv awkward-*.dist-info awkward-9.9.9.dist-info
     "certificates": "RUN rm -r /etc/ssl/certs",
     "token": """RUN echo a token > /token && chmod 0644 /token
 ENV BEARER_TOKEN_FILE=/token""",
-    "dask-keys": written(
+    "dask_keys": written(
         "/etc/dask/site.yaml", "distributed: {worker: {memory: {spil: 0.7}}}"
     ),
 }
@@ -82,55 +84,80 @@ def given(images: Images, tmp_path_factory: pytest.TempPathFactory) -> list[str]
     return [f"--volume={folder}:{MOUNTED}:ro", *options]
 
 
-def contract(*words: str) -> list[str]:
-    asked = ["--hub-version", "6.1.1", "--peer", f"{MOUNTED}/worker.json", "--json"]
-    return ["casa-env", "contract", *asked, *words]
+@pytest.fixture(scope="module")
+def contract(
+    repository: Path, given: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
+    """Return the options that mount the contract, and pytest for the worker's image."""
+    folder = tmp_path_factory.mktemp("pytest")
+    words = [sys.executable, "-m", "uv", "--quiet", "pip", "install", "--target"]
+    lock = repository / "environment" / "test.lock"
+    (pin,) = re.findall(r"^pytest==\S+", lock.read_text(), re.MULTILINE)
+    subprocess.run([*words, str(folder), pin], check=True, timeout=300)
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    return [
+        f"--volume={repository / 'environment' / 'contract'}:/contract:ro",
+        f"--volume={folder}:/pytest:ro",
+        *given,
+    ]
 
 
-def test_every_promise_has_an_image_that_breaks_it() -> None:
-    assert sorted(BROKEN) == sorted(CHECKS)
+def asked(*words: str) -> list[str]:
+    """Return the command that checks all that the contract says, or what words name."""
+    about = ["--hub-version", "6.1.1", "--peer", f"{MOUNTED}/worker.json"]
+    return ["python", "-m", "pytest", *about, *(words or ["/contract"])]
 
 
-def test_the_lab_keeps_every_promise(images: Images, given: list[str]) -> None:
-    done = images.attempt(images.lab, contract("--entrypoint", "tini -g --"), *given)
-    checks = {check["name"]: check for check in json.loads(done.stdout)}
-    assert sorted(checks) == sorted(CHECKS)
-    assert {check["status"] for check in checks.values()} == {"ok"}, done.stdout
-    assert done.returncode == 0
+def test_every_promise_has_an_image_that_breaks_it(repository: Path) -> None:
+    file = repository / "environment" / "contract" / "test_contract.py"
+    promises = re.findall(r"^def test_(\w+)", file.read_text(), re.MULTILINE)
+    assert sorted(BROKEN) == sorted(promises)
+
+
+def test_the_lab_keeps_every_promise(images: Images, contract: list[str]) -> None:
+    words = asked("--entrypoint", "tini -g --", "/contract")
+    done = images.attempt(images.lab, words, *contract)
+    assert done.returncode == 0, done.stdout
+    assert f"{len(BROKEN)} passed" in done.stdout
+    assert "skipped" not in done.stdout
 
 
 def test_the_worker_keeps_those_that_concern_it(
-    images: Images, given: list[str]
+    images: Images, contract: list[str]
 ) -> None:
-    done = images.attempt(images.worker, contract(), *given)
-    checks = {check["name"]: check["status"] for check in json.loads(done.stdout)}
-    assert done.returncode == 0, done.stdout
-    assert checks["entrypoint"] == "off"
-    assert {checks[name] for name in CHECKS[4:]} == {"ok"}
+    lent = "--env=PYTHONPATH=/pytest"
+    done = images.attempt(images.worker, asked(), lent, *contract)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 passed, 4 skipped" in done.stdout
+    assert "an image for workers has none" in done.stdout
 
 
 @pytest.mark.parametrize("promise", BROKEN)
 def test_a_broken_promise_is_caught(
-    images: Images, given: list[str], promise: str
+    images: Images, contract: list[str], promise: str
 ) -> None:
-    steps = [f"FROM {images.lab}", "USER 0", BROKEN[promise], "USER 1000"]
+    steps = [f"FROM {images.lab}", "USER 0", BROKEN[promise]]
+    steps += ["USER 1000", "WORKDIR /home/jovyan"]
     image = images.derived(f"casa-broken-{promise}", "\n".join(steps) + "\n")
-    options = [o for o in given if promise != "token" or "BEARER_TOKEN" not in o]
+    options = [o for o in contract if promise != "token" or "BEARER_TOKEN" not in o]
     entrypoint = images.inspect(image)["Config"]["Entrypoint"]
-    words = contract("--only", promise, "--entrypoint", " ".join(entrypoint))
+    words = asked(
+        *("--entrypoint", " ".join(entrypoint)),
+        f"/contract/test_contract.py::test_{promise}",
+    )
     if promise == "entrypoint":  # which would not start the contract, either
-        done = images.attempt(image, words[1:], "--entrypoint=casa-env", *options)
+        done = images.attempt(image, words[1:], "--entrypoint=python", *options)
     else:
         done = images.attempt(image, words, *options)
-    (check,) = json.loads(done.stdout)
-    assert (check["name"], check["status"]) == (promise, "failed"), check
-    assert check["next_step"]
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "next step: " in done.stdout
+
+
+def test_an_image_without_an_init_is_caught(
+    images: Images, contract: list[str]
+) -> None:
+    words = asked("/contract/test_contract.py::test_entrypoint")[1:]
+    done = images.attempt(images.lab, words, "--entrypoint=python", *contract)
     assert done.returncode == 1
-
-
-def test_an_image_without_an_init_is_caught(images: Images) -> None:
-    words = ["contract", "--only", "entrypoint", "--json"]
-    done = images.attempt(images.lab, words, "--entrypoint=casa-env")
-    (check,) = json.loads(done.stdout)
-    assert check["status"] == "failed"
-    assert "does not reap" in check["evidence"]
+    assert "does not reap" in done.stdout

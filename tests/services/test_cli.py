@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from casa_env import commands
+from casa_env import cli
 from casa_env.settings.table import declarations
 
 SECRET = {"BEARER_TOKEN": "s3cret"}
@@ -145,9 +145,9 @@ def test_a_copy_in_the_clone_is_opened_with_make_lab_and_any_other_by_its_path()
 ):
     clone = Path("/home/alice/a clone")
     copy = clone / "notebooks" / "results" / "x.ipynb"
-    assert commands._opener(copy, clone) == "make lab"
-    assert commands._opener(copy, None) == f"jupyter lab '{copy}'"
-    assert commands._opener(Path("/data/x.ipynb"), clone) == "jupyter lab /data/x.ipynb"
+    assert cli._opener(copy, clone) == "make lab"
+    assert cli._opener(copy, None) == f"jupyter lab '{copy}'"
+    assert cli._opener(Path("/data/x.ipynb"), clone) == "jupyter lab /data/x.ipynb"
 
 
 def test_run_shows_the_failing_cell_and_its_traceback_without_colours_on_a_pipe(

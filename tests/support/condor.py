@@ -153,9 +153,8 @@ def main(jobs: Path, program: str, words: list[str]) -> None:
     elif program == "condor_rm":
         remove(jobs, words[-1])
     else:
-        numbers = [word for word in words if word.partition(".")[0].isdigit()]
-        if "-limit" in words:
-            numbers = numbers[:1]
+        before = words[: words.index("-limit")] if "-limit" in words else words
+        numbers = [word for word in before if word.partition(".")[0].isdigit()]
         print("\n".join(shown(jobs, program, numbers)))  # noqa: T201 - a program
 
 

@@ -13,3 +13,6 @@ class Hub:
 
     log: Path
     """What it writes."""
+
+    tokens: Path
+    """Where its users' folders for tokens are."""

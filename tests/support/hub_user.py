@@ -18,25 +18,31 @@ PATIENCE_S = 120.0
 class HubUser:
     """Somebody who logs in to a hub through its provider's pages."""
 
-    def __init__(self, hub: str, name: str) -> None:
+    def __init__(self, hub: str, name: str, *, login: str | None = None) -> None:
         self.hub = hub
         self.name = name
+        self.login = login or f"sub-of-{name}"
         self.session = requests.Session()
         self.home = f"{hub}/user/{name}/"
 
     def log_in(self) -> None:
         """Follow the provider's pages: a name, then consent."""
+        page = self.follow_provider()
+        assert page.ok, page.text
+        assert page.url.startswith(self.hub), page.url
+
+    def follow_provider(self) -> requests.Response:
+        """Return what the hub answers to a login at the provider."""
         page = self.session.get(f"{self.hub}/hub/oauth_login", timeout=PATIENCE_S)
         for _ in range(4):
             prompt = re.search(r'name="prompt" value="(\w+)"', page.text)
             if prompt is None:
                 break
-            form = {"prompt": prompt[1], "login": self.name, "password": "any"}
+            form = {"prompt": prompt[1], "login": self.login, "password": "any"}
             (action,) = re.findall(r'<form[^>]* action="([^"]+)"', page.text)
             address = requests.compat.urljoin(page.url, action)
             page = self.session.post(address, data=form, timeout=PATIENCE_S)
-        assert page.ok, page.text
-        assert page.url.startswith(self.hub), page.url
+        return page
 
     def start(self) -> None:
         """Start the server, and open JupyterLab as the hub's pages lead there."""

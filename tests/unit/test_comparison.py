@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casa_env.comparison import FOR_PEOPLE, _for_people, table
-from casa_env.worker_side import describe, differences, folder_digest
+from casa_env.workers.remote import archived, differences
+from casa_env.workers.sameness import FOR_PEOPLE, table
 
 
 def environment(**packages: str) -> dict[str, Any]:
@@ -71,27 +71,14 @@ def test_what_only_people_look_at_may_be_missing_but_not_differ() -> None:
     assert differences(ours, environment(), "identical")
 
 
-def test_the_list_of_what_people_look_at_is_that_of_the_lock(repository: Path) -> None:
-    text = (repository / "environment" / "lab.in").read_text()
-    lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    names = {re.split(r"[=<>\[]", x)[0] for x in lines if x and not x.startswith("-r")}
-    assert set(FOR_PEOPLE) == names
-
-
-def test_a_worker_may_lack_all_that_the_lab_adds(repository: Path) -> None:
+def test_what_only_people_look_at_is_what_the_lab_adds(repository: Path) -> None:
     def pinned(lock: str) -> set[str]:
         text = (repository / "environment" / f"{lock}.lock").read_text()
         return set(re.findall(r"^([a-z0-9.-]+)==", text, re.MULTILINE))
 
-    here = pinned("lab") & describe()["packages"].keys()
-    assert len(here - pinned("worker")) > len(FOR_PEOPLE)
-    assert here - pinned("worker") <= _for_people(dict.fromkeys(here, "1"))
-
-
-def test_what_the_analysis_needs_is_never_excused() -> None:
-    people = _for_people(describe()["packages"])
-    assert {"jupyterlab", "dask-labextension"} <= people
-    assert people.isdisjoint({"awkward", "numpy", "coffea", "dask", "distributed"})
+    assert sorted(pinned("lab") - pinned("worker")) == FOR_PEOPLE
+    assert {"jupyterlab", "dask-labextension"} <= set(FOR_PEOPLE)
+    assert {"awkward", "numpy", "coffea", "dask"}.isdisjoint(FOR_PEOPLE)
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("12")))
@@ -101,14 +88,14 @@ def test_an_environment_never_differs_from_itself(packages: dict[str, str]) -> N
     assert table([("a", "1", "2")]).splitlines()[1].split() == ["a", "1", "2"]
 
 
-def test_a_folders_digest_follows_names_and_contents_and_no_compiled_files(
+def test_an_archive_follows_names_and_contents_and_has_no_compiled_files(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "package"
     (folder / "__pycache__").mkdir(parents=True)
     (folder / "a.py").write_text("x = 1")
-    first = folder_digest(folder)
+    first = archived(folder)
     (folder / "__pycache__" / "a.pyc").write_text("compiled")
-    assert folder_digest(folder) == first
+    assert archived(folder) == first
     (folder / "a.py").rename(folder / "b.py")
-    assert folder_digest(folder) != first
+    assert archived(folder) != first

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import dask
 import pytest
 
-from casa_env.checks import Status
-from casa_env.contract import CHECKS, run_contract
-from casa_env.dask_contract import dask_keys, unread
-from casa_env.errors import CasaEnvError
-from casa_env.file_contract import certificates, token
-from casa_env.identity import environment_here
-from casa_env.image_contract import pins, uid
-from casa_env.settings import load_settings
+from casa_env import load_settings
 from support.certificates import Authority
+
+BROKEN = pytest.fail.Exception
+
+
+@pytest.fixture(scope="module")
+def contract(repository: Path) -> Any:
+    """Return the contract's tests, which are called here one by one."""
+    sys.path.insert(0, str(repository / "environment" / "contract"))
+    try:
+        return import_module("test_contract")
+    finally:
+        sys.path.pop(0)
 
 
 def token_text(*, ends: float) -> str:
@@ -35,11 +45,9 @@ def token_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_a_token_that_is_good_says_for_how_long(token_file: Path) -> None:
-    check = token(load_settings(), now=time.time())
-    assert check.status is Status.OK
-    assert "good for 10 min" in check.evidence
-    assert token_file.read_text() not in check.evidence
+def test_a_token_that_is_good_will_do(contract: Any, token_file: Path) -> None:
+    assert token_file.is_file()
+    contract.test_token(load_settings())
 
 
 @pytest.mark.parametrize(
@@ -51,33 +59,35 @@ def test_a_token_that_is_good_says_for_how_long(token_file: Path) -> None:
     ],
 )
 def test_a_token_that_will_not_do_is_found(
-    token_file: Path, content: str, mode: int, problem: str
+    contract: Any, token_file: Path, content: str, mode: int, problem: str
 ) -> None:
     token_file.write_text(content)
     token_file.chmod(mode)
-    check = token(load_settings(), now=time.time())
-    assert check.status is Status.FAILED
-    assert problem in check.evidence
+    with pytest.raises(BROKEN, match=problem) as caught:
+        contract.test_token(load_settings())
+    assert "next step: Let the hub write" in str(caught.value)
+    assert not content or content not in str(caught.value)
 
 
-def test_a_token_file_that_is_not_there_is_named(token_file: Path) -> None:
+def test_a_token_file_that_is_not_there_is_named(
+    contract: Any, token_file: Path
+) -> None:
     token_file.unlink()
-    check = token(load_settings(), now=time.time())
-    assert check.status is Status.FAILED
-    assert str(token_file) in check.evidence
+    with pytest.raises(BROKEN, match=str(token_file)):
+        contract.test_token(load_settings())
 
 
 def test_a_token_in_a_variable_hides_the_file(
-    token_file: Path, monkeypatch: pytest.MonkeyPatch
+    contract: Any, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BEARER_TOKEN", token_file.read_text())
-    check = token(load_settings(), now=time.time())
-    assert check.status is Status.FAILED
-    assert "BEARER_TOKEN" in check.evidence
+    with pytest.raises(BROKEN, match="BEARER_TOKEN will not do"):
+        contract.test_token(load_settings())
 
 
-def test_without_a_token_the_check_is_off() -> None:
-    assert token(load_settings(), now=0.0).status is Status.OFF
+def test_without_a_token_the_check_is_off(contract: Any) -> None:
+    with pytest.raises(pytest.skip.Exception, match="bearer_token_file is not set"):
+        contract.test_token(load_settings())
 
 
 @pytest.fixture
@@ -90,81 +100,100 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_certificates_that_fit_are_ok(tls: Path) -> None:
+def test_certificates_that_fit_are_ok(contract: Any, tls: Path) -> None:
     assert tls.is_dir()
-    assert certificates(load_settings()).status is Status.OK
+    contract.test_certificates(load_settings())
 
 
 def test_a_key_of_another_certificate_is_found(
-    tls: Path, monkeypatch: pytest.MonkeyPatch
+    contract: Any, tls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Authority(tls, "other").issue("other")
     monkeypatch.setenv("CASA_ENV_DASK_TLS_KEY", str(other.key))
-    check = certificates(load_settings())
-    assert check.status is Status.FAILED
-    assert "mismatch" in check.evidence
+    with pytest.raises(BROKEN, match="mismatch"):
+        contract.test_certificates(load_settings())
 
 
 def test_a_certificate_of_another_authority_is_found(
-    tls: Path, monkeypatch: pytest.MonkeyPatch
+    contract: Any, tls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Authority(tls, "other")
     monkeypatch.setenv("CASA_ENV_DASK_TLS_CA_FILE", str(other.file))
-    check = certificates(load_settings())
-    assert check.status is Status.FAILED
-    assert "is not signed by" in check.evidence
+    with pytest.raises(BROKEN, match="unable to get local issuer"):
+        contract.test_certificates(load_settings())
 
 
 def test_a_certificate_without_its_key_is_found(
-    tls: Path, monkeypatch: pytest.MonkeyPatch
+    contract: Any, tls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert tls.is_dir()
     monkeypatch.delenv("CASA_ENV_DASK_TLS_KEY")
-    assert "dask_tls_key is not set" in certificates(load_settings()).evidence
+    with pytest.raises(BROKEN, match="dask_tls_key is not set"):
+        contract.test_certificates(load_settings())
 
 
 def test_a_folder_of_the_grid_without_authorities_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    contract: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("X509_CERT_DIR", str(tmp_path))
-    check = certificates(load_settings())
-    assert check.status is Status.FAILED
+    with pytest.raises(BROKEN, match="no hashed authority"):
+        contract.test_certificates(load_settings())
     (tmp_path / "5168735f.0").touch()
-    assert certificates(load_settings()).status is Status.OK
+    contract.test_certificates(load_settings())
 
 
 def test_a_system_that_trusts_nobody_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    contract: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = tmp_path / "empty.pem"
     empty.touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(empty))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    assert "no certificate authority" in certificates(load_settings()).evidence
+    with pytest.raises(BROKEN, match="no certificate authority"):
+        contract.test_certificates(load_settings())
 
 
-def test_a_home_that_group_0_cannot_write_is_found(tmp_path: Path) -> None:
+def test_a_home_that_group_0_cannot_write_is_found(
+    contract: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tmp_path.chmod(0o700)
-    check = uid({"HOME": str(tmp_path), "USER": "jovyan"})
-    assert check.status is Status.FAILED
-    assert "group 0 cannot" in check.evidence
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(BROKEN, match="group 0 cannot"):
+        contract.test_uid()
 
 
-def test_a_home_that_is_not_there_is_found() -> None:
-    check = uid({"HOME": "/nonexistent", "USER": "jovyan"})
-    assert "which is no home" in check.evidence
+def test_a_home_that_is_not_there_is_found(
+    contract: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/nonexistent")
+    with pytest.raises(BROKEN, match="which is no home"):
+        contract.test_uid()
 
 
-def told(packages: dict[str, str], python: str | None = None) -> str:
-    python = python or environment_here().python
-    return json.dumps({"python": python, "packages": packages})
+@pytest.fixture(scope="module")
+def here() -> dict[str, Any]:
+    """Return what `casa-env info --json` prints here."""
+    words = [sys.executable, "-m", "casa_env", "info", "--json"]
+    return dict(json.loads(subprocess.check_output(words)))
 
 
-def test_a_worker_with_fewer_packages_does_not_differ(tmp_path: Path) -> None:
-    fewer = dict(environment_here().packages[:50])
-    (tmp_path / "worker.json").write_text(told(fewer))
-    check = pins(tmp_path / "worker.json")
-    assert (check.status, check.evidence[:3]) == (Status.OK, "50 ")
+@pytest.fixture
+def peer(tmp_path: Path, here: dict[str, Any]) -> Callable[..., Path]:
+    """Return a function that writes what the other image's information says."""
+
+    def write(packages: dict[str, str], python: str | None = None) -> Path:
+        path = tmp_path / "worker.json"
+        content = {"python": python or here["python"], "packages": packages}
+        path.write_text(json.dumps(content))
+        return path
+
+    return write
+
+
+def test_a_worker_with_fewer_packages_does_not_differ(
+    contract: Any, here: dict[str, Any], peer: Callable[..., Path]
+) -> None:
+    contract.test_pins(peer(dict(list(here["packages"].items())[:50])))
 
 
 @pytest.mark.parametrize(
@@ -176,50 +205,57 @@ def test_a_worker_with_fewer_packages_does_not_differ(tmp_path: Path) -> None:
     ],
 )
 def test_a_worker_that_differs_is_found(
-    tmp_path: Path, packages: dict[str, str], python: str | None, named: str
+    contract: Any,
+    peer: Callable[..., Path],
+    packages: dict[str, str],
+    python: str | None,
+    named: str,
 ) -> None:
-    (tmp_path / "worker.json").write_text(told(packages, python))
-    check = pins(tmp_path / "worker.json")
-    assert check.status is Status.FAILED
-    assert named in check.evidence
+    with pytest.raises(BROKEN, match=named):
+        contract.test_pins(peer(packages, python))
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"python": 1}', "no JSON"])
-def test_a_file_that_is_no_worker_is_said(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_no_worker_is_said(
+    contract: Any, tmp_path: Path, content: str
+) -> None:
     (tmp_path / "worker.json").write_text(content)
-    assert "is not what `casa-env info" in pins(tmp_path / "worker.json").evidence
+    with pytest.raises(BROKEN, match="is not what `casa-env info"):
+        contract.test_pins(tmp_path / "worker.json")
 
 
 def test_a_key_that_nothing_reads_is_found_with_the_one_that_was_meant(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    contract: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "site.yaml"
     file.write_text("distributed: {worker: {memory: {spil: 0.7}}}\n")
     monkeypatch.setattr(dask.config, "paths", [str(tmp_path)])
-    check = dask_keys({})
-    assert check.status is Status.FAILED
-    assert "distributed.worker.memory.spill)" in check.evidence
+    with pytest.raises(BROKEN, match=r"distributed\.worker\.memory\.spill\)"):
+        contract.test_dask_keys()
 
 
 def test_a_variable_that_nothing_reads_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    contract: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dask.config, "paths", [str(tmp_path)])
-    check = dask_keys({"DASK_GATEWAY__ADRESS": "https://hub.example.org"})
-    assert "gateway.adress" in check.evidence
-    assert dask_keys({"DASK_GATEWAY__ADDRESS": "https://x"}).status is Status.OK
+    monkeypatch.setenv("DASK_GATEWAY__ADDRESS", "https://hub.example.org")
+    contract.test_dask_keys()
+    monkeypatch.setenv("DASK_GATEWAY__ADRESS", "https://hub.example.org")
+    with pytest.raises(BROKEN, match=r"gateway\.adress"):
+        contract.test_dask_keys()
 
 
-def test_keys_below_which_anything_may_stand_are_not_found() -> None:
+def test_keys_below_which_anything_may_stand_are_not_found(contract: Any) -> None:
     written = {"distributed": {"logging": {"distributed.worker": "info"}}}
-    assert unread(written, [{"distributed": {"version": 2}}]) == []
+    assert contract.unread(written, [{"distributed": {"version": 2}}]) == []
 
 
-def test_an_underscore_is_a_hyphen_as_dask_has_it() -> None:
-    assert unread({"a": {"b_c": 1}}, [{"a": {"b-c": 2}}]) == []
+def test_an_underscore_is_a_hyphen_as_dask_has_it(contract: Any) -> None:
+    assert contract.unread({"a": {"b_c": 1}}, [{"a": {"b-c": 2}}]) == []
 
 
-def test_a_check_that_is_not_there_is_an_error_that_lists_them() -> None:
-    with pytest.raises(CasaEnvError, match="no check 'port'") as caught:
-        run_contract(only=["port"])
-    assert all(name in caught.value.next_step for name in CHECKS)
+def test_a_misspelt_key_comes_with_the_one_most_like_it(contract: Any) -> None:
+    found = contract.unread(
+        {"array": {"slicng": 1}}, [{"array": {"slicing": {"split": None}}}]
+    )
+    assert found == [("array.slicng", "array.slicing")]

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import io
 
-from casa_env.display import live_line, progress_reporter, result_line
-from casa_env.kernels import Progress
+from casa_env.running import Progress, progress_reporter
 
 START = Progress(number=2, total=12, label="Fit", seconds=0.0)
 WORKING = Progress(number=2, total=12, label="Fit", seconds=3.2, line="50%")
@@ -33,11 +32,11 @@ def test_a_pipe_sees_which_cell_is_at_work() -> None:
 
 
 def test_a_terminal_sees_the_last_line_that_the_cell_wrote() -> None:
-    assert live_line(WORKING) == "[ 2/12] Fit 3 s | 50%"
-    assert live_line(START) == "[ 2/12] Fit 0 s"
+    lines = written(Terminal()).split("\r\x1b[K")
+    assert lines[1:3] == ["[ 2/12] Fit 0 s", "[ 2/12] Fit 3 s | 50%"]
 
 
 def test_a_terminal_is_left_with_one_line_for_each_cell() -> None:
     text = written(Terminal())
-    assert text.endswith(result_line(END) + "\n")
+    assert text.endswith("\r\x1b[K[ 2/12] Fit 4.2 s\n")
     assert text.count("\n") == 1

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted(p.stem for p in (ROOT / "casa_env").glob("[!_]*.py"))
+FOLDERS = (ROOT / "casa_env", ROOT / "environment/fsspec-failover/fsspec_failover")
+MODULES = sorted(
+    ".".join(path.relative_to(folder.parent).with_suffix("").parts)
+    for folder in FOLDERS
+    for path in folder.rglob("[!_]*.py")
+)
 
 
 # Workers in threads name themselves after this machine's address, which Dask finds by
@@ -17,5 +22,5 @@ MODULES = sorted(p.stem for p in (ROOT / "casa_env").glob("[!_]*.py"))
 )
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_in_the_docstrings_are_true(name: str) -> None:
-    module = importlib.import_module(f"casa_env.{name}")
+    module = importlib.import_module(name)
     assert doctest.testmod(module).failed == 0

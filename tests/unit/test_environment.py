@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import re
 import subprocess
 import sys
+import tarfile
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from types import ModuleType
@@ -121,6 +123,36 @@ def test_every_pin_has_a_hash_and_no_address(name: str) -> None:
     assert pinned
     assert all("--hash=sha256:" in requirement for requirement in pinned)
     assert "://" not in text
+
+
+def source_distribution(folder: Path, name: str, marker: Path) -> None:
+    """Write a package that only its own program can describe."""
+    code = (
+        f"open({str(marker)!r}, 'w').close()\nimport setuptools\nsetuptools.setup()\n"
+    )
+    with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as archive:
+        for file, text in {
+            "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+            "setup.py": code,
+        }.items():
+            member = tarfile.TarInfo(f"{name}-1.0/{file}")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def test_resolving_runs_nothing_of_a_source_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    marker = tmp_path / "executed"
+    source_distribution(tmp_path, "only-as-source", marker)
+    for layer in (*lock.LOCKS, *lock.APART):
+        (tmp_path / f"{layer}.in").write_text("only-as-source\n")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    with pytest.raises(subprocess.CalledProcessError):
+        lock.resolve(tmp_path, upgrade=True)
+    assert not marker.exists()
+    assert "only-as-source" in capfd.readouterr().err
 
 
 def test_dask_and_dask_awkward_never_mix() -> None:

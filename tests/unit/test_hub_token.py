@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from casa_env.errors import HubTokenError
-from casa_env.hub_token import hub_token, keep_token, write_token
+from casa_env.errors import CredentialsError
+from casa_env.lab.extension import hub_token, keep_token, write_token
 from casa_env.settings import load_settings
 
 
@@ -58,20 +58,20 @@ def test_a_login_without_a_token_is_an_error(
     environ: dict[str, str], answers: list[Any], login: object
 ) -> None:
     answers[:] = [login]
-    with pytest.raises(HubTokenError):
+    with pytest.raises(CredentialsError):
         hub_token(environ, timeout=10)
 
 
 def test_a_hub_that_refuses_is_an_error_without_a_secret(
     environ: dict[str, str],
 ) -> None:
-    with pytest.raises(HubTokenError, match="403") as caught:
+    with pytest.raises(CredentialsError, match="403") as caught:
         hub_token(environ | {"JUPYTERHUB_API_TOKEN": "no-such-token"}, timeout=10)
     assert "no-such-token" not in str(caught.value)
 
 
 def test_where_there_is_no_hub_that_is_said() -> None:
-    with pytest.raises(HubTokenError, match="no hub to ask"):
+    with pytest.raises(CredentialsError, match="no hub to ask"):
         hub_token({}, timeout=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,12 @@ def test_the_token_is_where_the_hubs_configuration_says(
     mounts = values["singleuser"]["storage"]["extraVolumeMounts"]
     (mount,) = (m["mountPath"] for m in mounts if m["name"] == "token")
     assert f'"{mount}/token"' in text
+
+
+def test_a_users_name_is_not_one_that_people_choose(values: Any) -> None:
+    config = values["hub"]["config"]
+    assert config["GenericOAuthenticator"]["username_claim"] == "sub"
+    pattern = re.compile(config["Authenticator"]["username_pattern"])
+    assert pattern.match("83a1c1f2-5f0b-4d0e-9a5e-0c8c4b1c9a11")
+    for name in ("../alice", "a/b", "alice\n", "", "a b", ".alice", "x" * 64, "{home}"):
+        assert not pattern.match(name), name

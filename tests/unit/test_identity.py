@@ -6,21 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from casa_env.identity import (
+from casa_env.workers.sameness import (
     casa_env_version,
     environment_here,
     environment_id,
     environment_info,
 )
-
-
-def install(folder: Path, name: str, version: str) -> str:
-    """Make a folder that holds one distribution; return it."""
-    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir(parents=True)
-    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    (info / "METADATA").write_text(text)
-    return str(folder)
+from support.distributions import install
 
 
 def test_what_is_installed_is_what_the_standard_library_says() -> None:

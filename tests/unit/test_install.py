@@ -181,6 +181,16 @@ def test_a_lock_that_changed_updates_the_layer_that_was_there(
     assert install.needed("lab") == "test"
 
 
+@pytest.mark.parametrize("folder", ["", "environment/fsspec-failover"])
+def test_a_change_of_what_is_our_own_updates_the_environment(
+    install: ModuleType, clone: Path, folder: str
+) -> None:
+    make_environment(install, "lab")
+    with (clone / folder / "pyproject.toml").open("a") as project:
+        project.write("# changed\n")
+    assert install.needed("lab") == "lab"
+
+
 def test_an_environment_whose_python_was_removed_is_made_anew(
     install: ModuleType,
 ) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from casa_env import batch_backend, load_settings, queues
+from casa_env import dask_client, dask_cluster, load_settings
 from casa_env.errors import ClusterError
-from casa_env.queues import Job
+from casa_env.workers.waiting import Job, read_queue
 
 SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub", "sge": "qsub"}
 SUBMIT["htcondor"] = "condor_submit"
@@ -66,7 +66,7 @@ def test_a_job_script_has_what_the_settings_say(backend: str, on_path: Path) -> 
     }
     if backend != "htcondor":
         settings["dask_queue"] = "short"
-    with batch_backend.cluster(load_settings(**settings)) as cluster:
+    with dask_cluster(settings=load_settings(**settings)) as cluster:
         script = cluster.job_script()
     for line in (*HEADERS[backend], MORE[backend][1]):
         assert line in script.splitlines()
@@ -86,81 +86,41 @@ def test_a_line_that_htcondor_cannot_have_is_refused(on_path: Path) -> None:
     program(on_path, "condor_submit")
     settings = load_settings(dask_backend="htcondor", dask_job_directives=["no value"])
     with pytest.raises(ClusterError, match="no line of an HTCondor job"):
-        batch_backend.cluster(settings)
+        dask_cluster(settings=settings)
 
 
-SAID = [
-    (
-        queues.slurm_jobs,
-        "7|PENDING|Resources\n8|RUNNING|None\n9|NODE_FAIL|None\n10|COMPLETED|None\n",
-        {
-            "7": ("pending", "Resources"),
-            "8": ("running", "None"),
-            "9": ("failed", "NODE_FAIL, None"),
-            "10": ("ended", "None"),
-        },
-    ),
-    (
-        queues.htcondor_jobs,
-        (
-            "7 0 1 undefined undefined\n8 0 2 undefined undefined\n"
-            "9 0 5 undefined Error from slot1: no space left\n10 0 4 127 undefined\n"
-            "11 0 4 0 undefined\n"
-        ),
-        {
-            "7.0": ("pending", "idle: no machine has taken it"),
-            "8.0": ("running", ""),
-            "9.0": ("failed", "held: Error from slot1: no space left"),
-            "10.0": ("failed", "exit code 127"),
-            "11.0": ("ended", ""),
-        },
-    ),
-    (
-        queues.pbs_jobs,
-        (
-            '{"Jobs": {"7.pbs": {"job_state": "Q", "comment": "Not Running: no nodes"},'
-            ' "8.pbs": {"job_state": "R"}, "9.pbs": {"job_state": "F",'
-            ' "Exit_status": 1}}}'
-        ),
-        {
-            "7": ("pending", "Not Running: no nodes"),
-            "8": ("running", ""),
-            "9": ("failed", "exit code 1"),
-        },
-    ),
-    (
-        queues.lsf_jobs,
-        "7|PEND|-|New job is waiting for scheduling;\n8|RUN|-|-\n9|EXIT|130|-\n",
-        {
-            "7": ("pending", "New job is waiting for scheduling;"),
-            "8": ("running", ""),
-            "9": ("failed", "exit code 130"),
-        },
-    ),
-    (
-        queues.sge_jobs,
-        (
-            "job-ID prior name user state submit/start at queue slots\n"
-            "-----------------------------------------------------\n"
-            "7 0.5 casa alice qw 11/24/2026 10:00:00 1\n"
-            "8 0.5 casa alice r 11/24/2026 10:00:00 all.q@host 1\n"
-            "9 0.5 casa alice Eqw 11/24/2026 10:00:00 1\n"
-        ),
-        {"7": ("pending", "qw"), "8": ("running", ""), "9": ("failed", "Eqw")},
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("read", "said", "expected"), SAID, ids=[row[0].__name__ for row in SAID]
+SQUEUE = r"7|PENDING|Resources\n8|RUNNING|None\n9|NODE_FAIL|None\n10|COMPLETED|None"
+CONDOR_Q = (
+    r"7 0 1 undefined undefined\n8 0 2 undefined undefined\n"
+    r"9 0 5 undefined Error from slot1: no space left\n"
 )
-def test_what_a_batch_system_says_is_understood(
-    read: Any, said: str, expected: dict[str, tuple[str, str]]
-) -> None:
-    assert read(said) == {
-        number: Job(number=number, state=state, reason=reason)
-        for number, (state, reason) in expected.items()
-    }
+CONDOR_HISTORY = r"10 0 4 127 undefined\n11 0 4 0 undefined"
+
+
+def test_what_slurm_tells_is_understood(on_path: Path) -> None:
+    program(on_path, "squeue", f"printf '{SQUEUE}'")
+    program(on_path, "scontrol", 'echo "JobId=$3 ExitCode=1:9"')
+    assert read_queue("slurm", ["7", "8", "9", "10", "11"]) == [
+        Job("7", "pending", "Resources"),
+        Job("8", "running", "None"),
+        Job("9", "failed", "NODE_FAIL, None, exit code 1, signal 9"),
+        Job("10", "ended", "None"),
+        Job("11", "ended"),
+    ]
+
+
+def test_what_htcondor_tells_is_understood(on_path: Path) -> None:
+    program(on_path, "condor_q", f"printf '{CONDOR_Q}'")
+    program(on_path, "condor_history", f"printf '{CONDOR_HISTORY}'")
+    numbers = ["7.0", "8.0", "9.0", "10.0", "11.0", "12.0"]
+    assert read_queue("htcondor", numbers) == [
+        Job("7.0", "pending", "idle: no machine has taken it"),
+        Job("8.0", "running"),
+        Job("9.0", "failed", "held: Error from slot1: no space left"),
+        Job("10.0", "failed", "exit code 127"),
+        Job("11.0", "ended"),
+        Job("12.0", "ended"),
+    ]
 
 
 @pytest.mark.parametrize("backend", SUBMIT)
@@ -168,4 +128,16 @@ def test_a_batch_system_that_does_not_answer_says_nothing(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert queues.read_queue(backend, ["7"]) == []
+    assert read_queue(backend, ["7"]) == []
+
+
+def test_another_batch_systems_own_words_are_shown_as_they_are(on_path: Path) -> None:
+    program(on_path, "qsub", "echo 123.host")
+    program(on_path, "qdel")
+    program(on_path, "qstat", 'echo "$@: Not Running: no nodes"')
+    settings = load_settings(
+        dask_backend="pbs", dask_interface="lo", dask_wait_s=0.1, dask_workers=2
+    )
+    with pytest.raises(ClusterError, match="0 of 1 workers came") as caught:
+        dask_client(settings=settings)
+    assert "123 123: Not Running: no nodes" in caught.value.looked_at

@@ -19,8 +19,9 @@ ALLOWED = {
     "show": {"inputs", "hists", "model"},
     "ttbar": {"inputs", "hists", "model", "show"},
     "hzz": {"inputs", "hists", "model", "show"},
-    "fast": {"inputs", "hists", "ttbar"},
-    "ttbar.ml": {"inputs", "hists", "model", "show", "ttbar", "fast"},
+    "fast": {"inputs", "hists", "ttbar", "served"},
+    "served": set(),
+    "ttbar.ml": {"inputs", "hists", "model", "show", "ttbar", "fast", "served"},
     "simulation": {"inputs"},
     "hzz.simulation": {"inputs", "hzz", "simulation"},
 }

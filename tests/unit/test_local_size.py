@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casa_env.local_backend import LocalSize, local_size
 from casa_env.settings import Settings
+from casa_env.workers.local import LocalSize, local_size
 
 GB = 10**9
 

@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from casa_env.settings import table
+
+
+def parsed(name: str, raw: object) -> Any:
+    """Return the value of a setting of the kind that is tested."""
+    return table.parse(table.declared(name), raw)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +35,7 @@ from casa_env.settings import table
 def test_sizes_are_read_as_dask_and_kubernetes_write_them(
     raw: object, size: int
 ) -> None:
-    assert table._size(raw) == size
+    assert parsed("memory_limit_bytes", raw) == size
 
 
 @pytest.mark.parametrize(
@@ -51,80 +57,82 @@ def test_sizes_are_read_as_dask_and_kubernetes_write_them(
 )
 def test_what_is_no_size_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="expected a"):
-        table._size(raw)
+        parsed("memory_limit_bytes", raw)
 
 
 @pytest.mark.parametrize("raw", [True, "1", "true", "True", " YES ", "on"])
 def test_words_for_true(raw: object) -> None:
-    assert table._boolean(raw) is True
+    assert parsed("dask_processes", raw) is True
 
 
 @pytest.mark.parametrize("raw", [False, "0", "false", "No", "off"])
 def test_words_for_false(raw: object) -> None:
-    assert table._boolean(raw) is False
+    assert parsed("dask_processes", raw) is False
 
 
 @pytest.mark.parametrize("raw", ["", "maybe", 1, 0, 1.0, None, []])
 def test_what_is_neither_true_nor_false_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="true or false"):
-        table._boolean(raw)
+        parsed("dask_processes", raw)
 
 
 @pytest.mark.parametrize("raw", ["", "x", "-1", -1, 1.0, True, None, "1.5", "²"])
 def test_what_is_no_whole_number_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="whole number"):
-        table._integer(raw)
+        parsed("dask_workers", raw)
 
 
 @pytest.mark.parametrize("raw", ["", "x", "nan", "inf", "-0.1", True, None, 10**400])
 def test_what_is_no_finite_number_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="number"):
-        table._number(raw)
+        parsed("timeout_s", raw)
 
 
 @given(st.integers(min_value=0, max_value=2**70))
 def test_whole_numbers_make_the_round_trip_through_text(number: int) -> None:
-    assert table._integer(str(number)) == table._integer(number) == number
-    assert table._size(number) == number
+    assert (
+        parsed("dask_workers", str(number)) == parsed("dask_workers", number) == number
+    )
+    assert parsed("memory_limit_bytes", number) == number
 
 
 @given(st.floats(min_value=0, allow_infinity=False))
 def test_numbers_make_the_round_trip_through_text(number: float) -> None:
-    assert table._number(repr(number)) == number
+    assert parsed("timeout_s", repr(number)) == number
 
 
 @given(st.text())
 def test_parsing_text_is_idempotent(raw: str) -> None:
-    once = table._text(raw)
-    assert table._text(once) == once
+    once = parsed("site_name", raw)
+    assert parsed("site_name", once) == once
 
 
 @given(st.lists(st.text()))
 def test_lists_hold_no_empty_text(raw: list[str]) -> None:
-    parsed = table._texts(raw)
-    assert all(parsed)
-    assert table._texts(parsed) == parsed
+    once = parsed("token_hosts", raw)
+    assert all(once)
+    assert parsed("token_hosts", once) == once
 
 
 def test_lists_are_written_with_commas_in_variables() -> None:
-    assert table._texts("a.org, b.org,") == ("a.org", "b.org")
+    assert parsed("token_hosts", "a.org, b.org,") == ("a.org", "b.org")
 
 
 @pytest.mark.parametrize("raw", [1, ["a", 1], None, {"a": 1}])
 def test_what_is_no_list_of_texts_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="list of texts"):
-        table._texts(raw)
+        parsed("token_hosts", raw)
 
 
 def test_an_empty_path_is_no_path() -> None:
-    assert table._path("") is None
-    assert table._path("/x") == table._path(Path("/x")) == Path("/x")
+    assert parsed("x509_proxy", "") is None
+    assert parsed("x509_proxy", "/x") == parsed("x509_proxy", Path("/x")) == Path("/x")
 
 
 @pytest.mark.parametrize("raw", [1, None, "a\0b"])
 def test_what_is_no_path_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="expected"):
-        table._path(raw)
+        parsed("x509_proxy", raw)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from coffea.processor.executor import WorkItem
 from hypothesis import given
 from hypothesis import strategies as st
 
+from casa_env.data.xcache import files_of, xcache_fileset, xcache_url
 from casa_env.settings import Settings
-from casa_env.xcache import host_of, sources, xcache_fileset, xcache_url
+from fsspec_failover import sources
 
 FORWARDING = Settings(xcache_url="root://cache:1094")
 FIXED = Settings(xcache_url="root://cache:1094/", xcache_mode="fixed")
@@ -173,15 +174,14 @@ def test_work_items_are_taken_too() -> None:
     assert (new.filename, new.entrystop) == (HERE, 5)
 
 
-@pytest.mark.parametrize(
-    ("url", "host"),
-    [
-        ("root://origin//f", "origin:1094"),
-        ("xroot://origin//f", "origin:1094"),
-        ("https://u:p@origin/f", "origin:443"),
-        ("s3://bucket/f", "s3://bucket"),
-        ("/data/f", "this machine"),
-    ],
-)
-def test_a_source_is_named_by_its_host_and_port(url: str, host: str) -> None:
-    assert host_of(url) == host
+@pytest.mark.parametrize("fileset", [shape for shape, _ in SHAPES[:5]])
+def test_the_files_of_every_shape_are_found(fileset: Any) -> None:
+    assert files_of(fileset) == [("x", ORIGIN)]
+
+
+def test_the_files_of_coffeas_own_shapes_are_found() -> None:
+    group = DataGroupSpec({"x": {"files": {ORIGIN: {"object_path": "Events"}}}})
+    assert files_of(group) == files_of({"x": group["x"]}) == [("x", ORIGIN)]
+    assert files_of([WorkItem("x", ORIGIN, "Events", 0, 5, "uuid")]) == [("x", ORIGIN)]
+    assert files_of([ORIGIN]) == [("", ORIGIN)]
+    assert files_of("fileset.json") == files_of({}) == []

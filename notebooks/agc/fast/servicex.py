@@ -15,9 +15,8 @@ from agc.fast import selection
 from agc.fast.columns import BRANCHES
 from agc.fast.preselection import REACH
 from agc.inputs.filesets import TREE, Dataset, Fileset
+from agc.served.servicex import servicex_config
 from casa_env import load_settings
-from casa_env.servicex import servicex_config
-from casa_env.xcache import sources
 
 if TYPE_CHECKING:
     from casa_env import Settings
@@ -70,6 +69,8 @@ def ttbar_spec(fileset: Mapping[str, Dataset]) -> dict[str, Any]:
         analysis reads, of the events that some variation could select.
     """
     from servicex import dataset, query
+
+    from fsspec_failover import sources
 
     subquery = {"treename": TREE, "filter_name": list(BRANCHES), "cut": CUT}
     return {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
-from casa_env import compare_environments, dask_client, wait_for_workers
+from casa_env import compare_environments, dask_client, ship, wait_for_workers
 from casa_env.errors import EnvironmentMismatchError
+from casa_env.workers.delivery import RECEIVER
+from casa_env.workers.remote import plugin
+from casa_env.workers.sameness import casa_env_version
 from support.distributions import install
 from support.processes import dask_scheduler, dask_worker
 
@@ -166,10 +173,100 @@ def until(true: Any, timeout: float = 30.0) -> None:
         time.sleep(0.05)
 
 
+def without_casa_env(folder: Path, python: Path) -> Path:
+    """Return a Python with distributed, as locked, and nothing of ours; skip without.
+
+    What it needs is taken from the environment that runs the tests: all of it is
+    Python, of the stable ABI, or does without its compiled part, and so serves every
+    minor version.
+    """
+    if not python.is_file():
+        pytest.skip(f"there is no {python}")
+    subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True)
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    for name in needed("distributed"):
+        distribution = metadata.distribution(name)
+        for file in distribution.files or ():
+            if ".." not in file.parts and "cpython-" not in file.name:
+                target = site / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(str(distribution.locate_file(file)), target)
+    return folder / "bin" / "python"
+
+
+def needed(name: str) -> set[str]:
+    """Return a distribution and all that it requires, without extras."""
+    found, waiting = set(), [name]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            required = map(Requirement, metadata.requires(name) or ())
+            waiting += [
+                r.name
+                for r in required
+                if not r.marker or r.marker.evaluate({"extra": ""})
+            ]
+    return found
+
+
+def other_pythons() -> list[Path]:
+    """Return this Python and those of other minor versions on this machine."""
+    folders = [Path(p) for p in os.environ.get("PATH", "").split(os.pathsep)]
+    folders += Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(
+        "versions/*/bin"
+    )
+    names = [
+        f"python3.{minor}" for minor in (10, 12, 13, 14) if minor != sys.version_info[1]
+    ]
+    found = {
+        name: folder / name
+        for folder in folders
+        for name in names
+        if (folder / name).is_file()
+    }
+    mine = Path(sys.base_prefix, "bin", f"python3.{sys.version_info[1]}")
+    return [mine, *(found.values() or [Path("another-python")])]
+
+
+@pytest.fixture(scope="module", params=other_pythons(), ids=lambda path: path.name)
+def other_python(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a Python without casa_env, most of another minor version."""
+    return without_casa_env(tmp_path_factory.mktemp("other"), request.param)
+
+
+@pytest.mark.filterwarnings("ignore:Mismatched versions")  # distributed's own
+def test_a_python_without_casa_env_is_refused_with_the_table_late_and_early(
+    scheduler: str, tmp_path: Path, other_python: Path
+) -> None:
+    python = {"python": str(other_python), "environ": {"PYTHONPATH": ""}}
+    (tmp_path / "only_here.py").write_text("import awkward\n")
+    with dask_client(address=scheduler) as client:
+        # What else a worker is met by: neither needs casa_env, or another Python.
+        ship(client, tmp_path / "only_here.py")
+        client.register_plugin(plugin("WorkerPlugin", "Receiver", RECEIVER))
+        with dask_worker(tmp_path, scheduler, name="late", **python) as (late, log):
+            late.wait(60)
+        assert late.returncode == 0, log.read_text()
+        assert "Traceback" not in log.read_text()
+        with pytest.raises(EnvironmentMismatchError) as caught:
+            wait_for_workers(client, timeout=30)
+        (rows,) = caught.value.differences.values()
+        assert ("casa-env", casa_env_version(), "missing") in rows
+        same = other_python.resolve().name == f"python3.{sys.version_info[1]}"
+        assert ("python" in {name for name, _, _ in rows}) != same
+    with (
+        dask_worker(tmp_path, scheduler, name="early", **python) as (_, log),
+        pytest.raises(EnvironmentMismatchError, match=r"casa-env .* missing"),
+    ):
+        dask_client(address=scheduler)
+    assert "Traceback" not in log.read_text()
+
+
 def test_another_python_is_refused_before_it_gets_a_task(
     scheduler: str, tmp_path: Path
 ) -> None:
-    """A stand-in: this machine has one Python, so that the worker only claims another.
+    """A stand-in where a machine has one Python: the worker only claims another.
 
     ``python_version`` is what it would say; all else is the real worker.
     """

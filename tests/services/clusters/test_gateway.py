@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 
 import dask
@@ -13,8 +11,8 @@ import distributed
 import pytest
 import requests
 
-from casa_env import dask_client, dask_cluster, gateway_backend
-from casa_env.errors import ClusterError, UnreachableError
+from casa_env import dask_client, dask_cluster, load_settings
+from casa_env.errors import ClusterError
 from support.gateway import Gateway
 from support.panel import panel_configuration
 from support.processes import free_port
@@ -53,29 +51,6 @@ def test_a_client_has_native_objects_and_closing_it_stops_the_cluster(
     until_none(on_gateway)
 
 
-def test_a_kernel_that_dies_leaves_no_cluster(
-    on_gateway: Gateway,
-) -> None:
-    code = (
-        "import time, dask\n"
-        "dask.config.set({'gateway.auth': {'type': 'basic', 'kwargs': "
-        "{'username': 'alice', 'password': 's3cret'}}})\n"
-        "from casa_env import dask_client, gateway_backend\n"
-        "gateway_backend.ABSENCE_S = 1.0\n"
-        "client = dask_client()\n"
-        "print('started', flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    assert gateway_backend.ABSENCE_S > 30
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as kernel:
-        assert kernel.stdout is not None
-        assert kernel.stdout.readline() == b"started\n"
-        assert len(clusters(on_gateway)) == 1
-        kernel.kill()
-    until_none(on_gateway)
-
-
 def test_the_panel_can_start_scale_and_stop_one(on_gateway: Gateway) -> None:
     async def panel() -> tuple[str, int]:
         # Importing it makes a manager, which needs an event loop.
@@ -106,17 +81,20 @@ def test_a_wrong_password_is_refused_with_what_to_do() -> None:
     wrong = {"gateway.auth": {"type": "basic", "kwargs": login}}
     with (
         dask.config.set(wrong),
-        pytest.raises(UnreachableError, match="refuses us: 401") as caught,
+        pytest.raises(ClusterError, match="refuses us: 401") as caught,
     ):
         dask_client()
+    assert caught.value.kind == "unreachable"
     assert "DASK_GATEWAY__ADDRESS" in caught.value.looked_at
     assert "gateway.auth" in caught.value.next_step
     assert "wrong" not in str(caught.value)
 
 
 def test_a_gateway_that_is_down_is_an_error_within_the_time_out() -> None:
-    with pytest.raises(UnreachableError, match="does not answer") as caught:
-        gateway_backend.cluster(_at(f"http://127.0.0.1:{free_port()}"))
+    address = f"http://127.0.0.1:{free_port()}"
+    settings = load_settings(dask_backend="gateway", dask_gateway_address=address)
+    with pytest.raises(ClusterError, match="does not answer") as caught:
+        dask_cluster(settings=settings)
     assert "refused" in caught.value.looked_at
 
 
@@ -124,10 +102,3 @@ def test_no_address_is_an_error_that_names_the_setting() -> None:
     with pytest.raises(ClusterError, match="no Gateway to ask") as caught:
         dask_cluster(backend="gateway")
     assert "dask_gateway_address" in caught.value.next_step
-
-
-def _at(address: str) -> object:
-    """Return settings for a Gateway somewhere."""
-    from casa_env import load_settings
-
-    return load_settings(dask_backend="gateway", dask_gateway_address=address)

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dask
@@ -17,8 +19,8 @@ from distributed.core import Status
 
 from casa_env import Status as CheckStatus
 from casa_env import dask_client, dask_cluster, load_settings, run_checks
-from casa_env.errors import ClusterError, WorkersError
-from casa_env.session_folders import sessions_folder
+from casa_env.errors import ClusterError
+from casa_env.workers.tls import sessions_folder
 from support.panel import panel_configuration
 from support.slurm import Slurm
 
@@ -84,7 +86,7 @@ def test_a_queue_that_never_starts_a_job_is_an_error_with_its_reason(
 ) -> None:
     monkeypatch.setenv("CASA_ENV_DASK_QUEUE", "closed")
     monkeypatch.setenv("CASA_ENV_DASK_WAIT_S", "4")
-    with pytest.raises(WorkersError, match="0 of 1 workers came within 4 s") as caught:
+    with pytest.raises(ClusterError, match="0 of 1 workers came within 4 s") as caught:
         dask_client()
     assert "1 pending (PartitionDown)" in caught.value.looked_at
     assert "dask_queue" in caught.value.next_step
@@ -96,7 +98,7 @@ def test_a_job_that_fails_is_an_error_at_once_with_its_exit_code_and_last_words(
     on_slurm: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASA_ENV_DASK_WORKER_PYTHON", "/nonexistent/python")
-    with pytest.raises(WorkersError, match="and no more will") as caught:
+    with pytest.raises(ClusterError, match="and no more will") as caught:
         dask_client()
     assert "1 failed (FAILED, NonZeroExitCode, exit code 127)" in caught.value.looked_at
     assert "/nonexistent/python: No such file" in caught.value.looked_at
@@ -113,45 +115,62 @@ def test_a_job_that_slurm_does_not_take_is_an_error_with_what_it_said(
     assert on_slurm.jobs() == []
 
 
-@pytest.mark.parametrize(
-    "start", ["dask_client(workers=2)", "dask_cluster(queue='closed')"]
-)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_kernel_that_dies_leaves_no_job_neither_running_nor_waiting(
-    start: str, number: signal.Signals, on_slurm: Slurm, tmp_path: Path
+def test_jobs_of_a_kernel_that_dies_end_by_themselves_and_the_next_session_sweeps(
+    number: signal.Signals, on_slurm: Slurm, tmp_path: Path
 ) -> None:
-    kernel = subprocess.Popen(
+    with kernel("dask_client(workers=2, death_timeout=10)", tmp_path) as process:
+        assert len(on_slurm.jobs()) == 2
+        os.killpg(process.pid, number)
+    on_slurm.until_empty(60)
+    assert len(list(sessions_folder().glob("*/tls/*"))) == 3
+    with dask_cluster():
+        assert len(list(sessions_folder().glob("*/tls/*"))) == 3
+    assert list(sessions_folder().glob("*/tls")) == []
+
+
+def test_a_waiting_job_of_a_kernel_that_died_ends_once_it_starts(
+    on_slurm: Slurm, tmp_path: Path
+) -> None:
+    start = "dask_cluster(queue='closed', death_timeout=5)"
+    with kernel(start, tmp_path) as process:
+        assert len(on_slurm.jobs()) == 1
+        os.killpg(process.pid, signal.SIGKILL)
+    on_slurm.ask("scontrol", "update", "PartitionName=closed", "State=UP")
+    try:
+        on_slurm.until_empty(90)
+    finally:
+        on_slurm.ask("scontrol", "update", "PartitionName=closed", "State=DOWN")
+
+
+@contextmanager
+def kernel(start: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Give a process, with a group of its own, that has started something."""
+    with subprocess.Popen(
         [sys.executable, "-c", KERNEL.format(start=start)],
         stdout=subprocess.PIPE,
-        cwd=tmp_path,
+        cwd=folder,
         start_new_session=True,
-    )
-    assert kernel.stdout is not None
-    with kernel:
-        assert kernel.stdout.readline() == b"started\n"
-        assert on_slurm.jobs()
-        os.killpg(kernel.pid, number)
-    on_slurm.until_empty(30)
-    deadline = time.monotonic() + 30
-    while list(sessions_folder().glob("*/tls")):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"started\n"
+        yield process
 
 
 def test_a_cell_that_is_interrupted_while_it_waits_leaves_no_job(
     on_slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASA_ENV_DASK_QUEUE", "closed")
-    kernel = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", "from casa_env import dask_client; dask_client()"],
         stderr=subprocess.PIPE,
         cwd=tmp_path,
     )
-    assert kernel.stderr is not None
-    with kernel:
-        assert kernel.stderr.readline().startswith(b"workers: 0 of 1 running, 1 pend")
-        kernel.send_signal(signal.SIGINT)
-        assert b"KeyboardInterrupt" in kernel.stderr.read()
+    assert process.stderr is not None
+    with process:
+        assert process.stderr.readline().startswith(b"workers: 0 of 1 running, 1 pend")
+        process.send_signal(signal.SIGINT)
+        assert b"KeyboardInterrupt" in process.stderr.read()
     on_slurm.until_empty(10)
 
 

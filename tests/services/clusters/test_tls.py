@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from casa_env import load_settings
-from casa_env.session_folders import new_session
-from casa_env.tls import cluster_security, load_security, publish
+from casa_env.workers.tls import (
+    cluster_security,
+    load_security,
+    new_session,
+    sessions_folder,
+)
 from support.certificates import Authority, Certificate
 from support.processes import dask_scheduler
 
@@ -84,11 +90,30 @@ def test_certificates_are_found_by_the_schedulers_address_and_by_nothing_else() 
     settings = load_settings()
     session = new_session(settings)
     made = cluster_security(settings, session)
-    publish("tls://10.0.0.1:4711", session)
+    session.publish("tls://10.0.0.1:4711")
     found = load_security({"address": "tls://10.0.0.1:4711"})
     assert found.tls_client_key == made.tls_client_key
     assert load_security({"address": "tls://10.0.0.1:4712"}) is None
     assert load_security({"address": "tcp://10.0.0.1:4711"}) is None
+
+
+def test_the_keys_of_a_session_whose_process_is_gone_go_with_the_next_session() -> None:
+    code = (
+        "from casa_env import load_settings\n"
+        "from casa_env.workers.tls import cluster_security, new_session\n"
+        "session = new_session(load_settings())\n"
+        "cluster_security(load_settings(), session)\n"
+        "session.publish('tls://10.0.0.1:4711')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert len(list(sessions_folder().glob("*/tls/*"))) == 3
+    mine = new_session(load_settings())
+    mine.publish("tls://10.0.0.1:4712")
+    assert new_session(load_settings()).path.is_dir()
+    assert list(sessions_folder().glob("*/tls/*")) == []
+    (left,) = sessions_folder().glob("schedulers/*")
+    assert left.read_text() == str(mine.path / "tls")
+    assert len(list(sessions_folder().glob("*/logs"))) == 3
 
 
 def test_the_sites_certificates_are_used_where_its_file_names_them(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from casa_env.filesystems.failover import BREAKERS
-from casa_env.reading import LEDGER
+from fsspec_failover import report
+from fsspec_failover.breakers import BREAKERS
 from support import xrootd
 from support.certificates import Authority, Certificate
 from support.processes import free_port
@@ -75,7 +75,7 @@ def fresh_process_state(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     # XRootD's client looks once in a process, at its first connection
     monkeypatch.setenv("X509_CERT_DIR", str(grid.authorities))
     BREAKERS.clear()
-    LEDGER.report(reset=True)
+    report(reset=True)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from casa_env import data_checks
-from casa_env.checks import Check, Status
+from casa_env import doctor
+from casa_env.doctor import Check, Status
 from casa_env.settings import Settings, load_settings
 from services.data.conftest import Grid, Serve
 from support import xrootd
@@ -36,9 +36,7 @@ def silent() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@pytest.mark.parametrize(
-    "check", [data_checks.xcache, data_checks.token, data_checks.x509]
-)
+@pytest.mark.parametrize("check", [doctor.xcache, doctor.token, doctor.x509])
 def test_what_is_not_configured_is_off(check: Callable[[Settings], Check]) -> None:
     found = check(Settings())
     assert found.status is Status.OFF
@@ -48,18 +46,16 @@ def test_what_is_not_configured_is_off(check: Callable[[Settings], Check]) -> No
 def test_a_cache_must_speak_xrootd(place: Path, serve: Serve, silent: int) -> None:
     cache = serve(xrootd.origin(place))
     settings = Settings(xcache_url=cache.url, timeout_s=0.5)
-    assert summary(data_checks.xcache(settings))[0] is Status.OK
-    found = data_checks.xcache(
-        replace(settings, xcache_url=f"root://127.0.0.1:{silent}")
-    )
+    assert summary(doctor.xcache(settings))[0] is Status.OK
+    found = doctor.xcache(replace(settings, xcache_url=f"root://127.0.0.1:{silent}"))
     assert found.status is Status.FAILED
     assert "does not speak XRootD" in found.evidence
     down = f"root://127.0.0.1:{free_port()}"
-    found = data_checks.xcache(replace(settings, xcache_fallbacks=(down,)))
+    found = doctor.xcache(replace(settings, xcache_fallbacks=(down,)))
     assert found.status is Status.WARNING
     assert "refused" in found.evidence
     assert "next source" in found.next_step
-    found = data_checks.xcache(Settings(xcache_url="cache"))
+    found = doctor.xcache(Settings(xcache_url="cache"))
     assert "not the URL" in found.evidence
 
 
@@ -69,14 +65,14 @@ def test_the_tokens_claims_are_shown_and_never_the_token(tmp_path: Path) -> None
     value = ISSUER.token(scope="storage.read:/store")
     file.write_text(value)
     settings = Settings(bearer_token_file=file, token_hosts=("a",))
-    found = data_checks.token(settings)
+    found = doctor.token(settings)
     status, said = summary(found)
     assert status is Status.OK
     for part in ("expires at", "issuer.example.org", "alice", "storage.read:/store"):
         assert part in said
     assert value not in repr(found)
     file.chmod(0o644)
-    status, said = summary(data_checks.token(settings))
+    status, said = summary(doctor.token(settings))
     assert (status, "chmod 600" in said) == (Status.WARNING, True)
 
 
@@ -107,14 +103,14 @@ def test_a_token_that_will_not_do_is_said_with_the_next_step(
     token: str, settings: dict[str, Any], status: Status, words: str
 ) -> None:
     place = replace(Settings(bearer_token=token, token_hosts=("a",)), **settings)  # type: ignore[arg-type]
-    found = data_checks.token(place)
+    found = doctor.token(place)
     assert found.status is status
     assert words in f"{found.evidence} {found.next_step}"
     assert not token or token not in repr(found)
 
 
 def test_a_named_token_file_that_is_missing_has_failed(tmp_path: Path) -> None:
-    found = data_checks.token(Settings(bearer_token_file=tmp_path / "none"))
+    found = doctor.token(Settings(bearer_token_file=tmp_path / "none"))
     assert found.status is Status.FAILED
     assert "not there" in found.evidence
 
@@ -146,7 +142,7 @@ def test_a_proxy_is_judged_by_its_end(
 ) -> None:
     file = tmp_path / "proxy.pem"
     write_proxy(file, minutes=minutes)
-    found = data_checks.x509(Settings(x509_proxy=file))
+    found = doctor.x509(Settings(x509_proxy=file))
     assert found.status is status
     assert "CN=alice" in found.evidence
     assert not found.next_step or "new proxy" in found.next_step
@@ -154,20 +150,20 @@ def test_a_proxy_is_judged_by_its_end(
 
 def test_a_proxy_that_is_none_has_failed(tmp_path: Path) -> None:
     file = tmp_path / "proxy.pem"
-    assert "no such file" in data_checks.x509(Settings(x509_proxy=file)).evidence
+    assert "no such file" in doctor.x509(Settings(x509_proxy=file)).evidence
     file.write_text("x")
-    found = data_checks.x509(Settings(x509_proxy=file))
+    found = doctor.x509(Settings(x509_proxy=file))
     assert "holds no certificate" in found.evidence
     assert "voms-proxy-init" in found.next_step
 
 
 def test_authorities_must_be_where_openssl_looks(grid: Grid, tmp_path: Path) -> None:
-    found = data_checks.x509(Settings(x509_ca_dir=tmp_path / "none"))
+    found = doctor.x509(Settings(x509_ca_dir=tmp_path / "none"))
     assert found.status is Status.FAILED
-    found = data_checks.x509(Settings(x509_ca_dir=tmp_path))
+    found = doctor.x509(Settings(x509_ca_dir=tmp_path))
     assert "openssl rehash" in found.next_step
     # XRootD's client knows the ecosystem's variable only
-    found = data_checks.x509(Settings(x509_ca_dir=grid.authorities))
+    found = doctor.x509(Settings(x509_ca_dir=grid.authorities))
     assert (found.status, "X509_CERT_DIR=" in found.next_step) == (Status.WARNING, True)
-    found = data_checks.x509(load_settings())
+    found = doctor.x509(load_settings())
     assert (found.status, "1 authorities" in found.evidence) == (Status.OK, True)

@@ -15,10 +15,10 @@ from coffea import processor
 from coffea.nanoevents import BaseSchema
 
 from casa_env import dask_client, read_report, xcache_fileset, xcache_url
-from casa_env.bearer_tokens import parse_token
-from casa_env.delivery import deliver
-from casa_env.received import settings_here
 from casa_env.settings import Settings
+from casa_env.tokens.bearer import parse_token, settings_here
+from casa_env.workers.delivery import deliver
+from casa_env.workers.remote import DELIVERY
 from services.data.conftest import Grid, Serve
 from support import xrootd
 from support.processes import dask_scheduler, running
@@ -139,6 +139,7 @@ def test_a_token_reaches_every_worker_is_renewed_there_and_is_found_nowhere(  # 
         assert report.files
     logs = "".join(p.read_text() for p in cluster_folder.rglob("*.log"))
     assert "tls://" in logs
+    assert DELIVERY in logs  # they are at DEBUG: each message is written down
     assert "tls://" in state  # it was really searched
     for value in values:
         for secret in [value, *value.split(".")[1:]]:

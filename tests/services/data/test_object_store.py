@@ -17,8 +17,7 @@ import pytest
 import uproot
 
 from casa_env import s3_options, xcache_url
-from casa_env.checks import Status
-from casa_env.data_checks import s3
+from casa_env.doctor import Status, s3
 from casa_env.settings import Settings, load_settings
 from support.processes import free_port
 from support.stores import KEY, SECRET, Store, object_store

@@ -24,11 +24,16 @@ from XRootD import client
 
 from agc.inputs.filesets import standin_fileset
 from agc.ttbar.runs import run_ttbar
-from casa_env import read_report, xcache_fileset, xcache_url
-from casa_env.errors import NoSourceError, NothingThereError
-from casa_env.filesystems import sources
-from casa_env.reading import Failover, ReadReport
+from casa_env import xcache_fileset, xcache_url
 from casa_env.settings import Settings
+from fsspec_failover import (
+    Failover,
+    NoSourceError,
+    NothingThereError,
+    ReadReport,
+    report,
+)
+from fsspec_failover.sources import FILESYSTEMS
 from services.data.conftest import Serve
 from support import xrootd
 from support.programs import required
@@ -53,13 +58,13 @@ def host(server: xrootd.Server) -> str:
 
 
 def read_from() -> ReadReport:
-    return read_report(reset=True)
+    return report(reset=True)
 
 
 def missed_kb(cache: xrootd.Server) -> int:
     """Return what the cache's own record says that it had to get from the origin."""
     tool = required("xrdpfc_print", package="xrootd-server")
-    for system in sources.filesystems():
+    for system in FILESYSTEMS.values():
         system.invalidate_cache()  # it writes an access down when the file is closed
     (record,) = cache.data.rglob("*.cinfo")
     deadline = time.monotonic() + 30
@@ -111,12 +116,12 @@ def test_with_the_cache_stopped_the_origin_serves(
     cache = xrootd.cache(place)
     url = xcache_url(f"{origin.url}//store/f.root", settings_for(cache), failover=True)
     assert np.array_equal(column(url), expected)
-    report = read_from()
-    assert set(report.files) == {host(origin)}
-    assert report.n_bytes[host(origin)] > len(expected) * 8
-    (failover,) = report.failovers
+    found = read_from()
+    assert set(found.files) == {host(origin)}
+    assert found.n_bytes[host(origin)] > len(expected) * 8
+    (failover,) = found.failovers
     assert failover.failed == host(cache)
-    assert host(cache) in str(report)
+    assert host(cache) in str(found)
 
 
 def test_a_further_cache_is_tried_before_the_origin(
@@ -143,10 +148,10 @@ def test_a_cache_that_dies_in_the_middle_of_a_file_is_no_loss(
         found += [tree[name].array(library="np") for name in "bcd"]
     for name, values in zip("abcd", found, strict=True):
         assert np.array_equal(values, column(str(file), name))
-    report = read_from()
-    assert report.n_bytes[host(cache)] > 10_000_000
-    assert report.n_bytes[host(origin)] > 30_000_000
-    assert [failover.failed for failover in report.failovers] == [host(cache)]
+    found = read_from()
+    assert found.n_bytes[host(cache)] > 10_000_000
+    assert found.n_bytes[host(origin)] > 30_000_000
+    assert [failover.failed for failover in found.failovers] == [host(cache)]
 
 
 def test_a_cache_that_hangs_in_the_middle_of_a_file_is_given_up(

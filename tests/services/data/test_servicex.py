@@ -18,11 +18,11 @@ from agc.errors import AnalysisError
 from agc.fast.columns import BRANCHES
 from agc.fast.servicex import CUT, delivered_fileset, result_fileset
 from agc.inputs.filesets import standin_fileset
+from agc.served.servicex import servicex_config
 from agc.ttbar.runs import run_ttbar
-from casa_env import data_checks
-from casa_env.checks import Status
+from casa_env import doctor
+from casa_env.doctor import Status
 from casa_env.errors import CredentialsError
-from casa_env.servicex import servicex_config
 from casa_env.settings import Settings
 from services.data.conftest import Serve
 from support import xrootd
@@ -143,18 +143,18 @@ def test_a_token_file_that_is_missing_is_named(settings: Settings) -> None:
     ):
         pass
     assert "/nonexistent/token" in str(caught.value)
-    assert data_checks.servicex(missing).status is Status.FAILED
+    assert doctor.servicex(missing).status is Status.FAILED
 
 
 def test_the_doctor_asks_servicex_who_it_is(
     service: ServiceX, settings: Settings, tmp_path: Path
 ) -> None:
-    found = data_checks.servicex(settings)
+    found = doctor.servicex(settings)
     assert (found.status, "ServiceX stand-in" in found.evidence) == (Status.OK, True)
     assert service.refresh_token not in repr(found)
     wrong = tmp_path / "wrong"
     wrong.write_text("wrong")
-    found = data_checks.servicex(replace(settings, servicex_token_file=wrong))
+    found = doctor.servicex(replace(settings, servicex_token_file=wrong))
     assert (found.status, "401" in found.evidence) == (Status.FAILED, True)
     assert "servicex_token_file" in found.next_step
-    assert data_checks.servicex(Settings()).status is Status.OFF
+    assert doctor.servicex(Settings()).status is Status.OFF

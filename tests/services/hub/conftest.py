@@ -41,6 +41,13 @@ c.Spawner.start_timeout = c.Spawner.http_timeout = {patience}
 c.Spawner.environment["CASA_ENV_SITE_FILE"] = "{folder}/site.toml"
 """
 
+#: Who may log in, and as whom; in all tests nobody else.
+USERS = """
+"sub-of-alice" = "alice"
+"sub-of-bob" = "bob"
+"sub-of-carol" = "carol"
+"""
+
 #: What the site says to its users' servers.
 SITE = """
 site = "facility"
@@ -69,12 +76,14 @@ def hub(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[
         )
     )
     (folder / "site.toml").write_text(SITE)
+    (folder / "users.toml").write_text(USERS)
     environ = {
         "CASA_HUB_TOKEN_AGE_S": str(AGE_S),
-        "CASA_HUB_TOKEN_FILE": str(folder / "token" / "bearer"),
+        "CASA_HUB_TOKEN_FOLDER": str(folder / "tokens"),
         "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(32),
         "HOME": str(folder),
         "HUB_URL": url,
+        "HUB_USERS": str(folder / "users.toml"),
         "JUPYTERHUB_CRYPT_KEY": secrets.token_hex(32),
         "OAUTH_CLIENT_ID": "casa",
         "OAUTH_CLIENT_SECRET": "only-for-this-test",
@@ -89,6 +98,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[
         command = [sys.executable, "-m", "jupyterhub", "--config", str(file)]
         with running(command, log=log, environ=environ) as server:
             wait_for(server, "JupyterHub is now running", log=log, timeout=PATIENCE_S)
-            yield Hub(url, log)
+            yield Hub(url, log, folder / "tokens")
             server.terminate()  # it stops servers and proxy, which lead own groups
             server.wait(PATIENCE_S)

@@ -1,4 +1,5 @@
-// An OpenID Connect provider for tests: whoever logs in is who they say they are.
+// An OpenID Connect provider for tests: whoever logs in is who they say they are, and
+// may choose a name: "sub-of-eve as alice" is eve, who likes to be called alice.
 // node provider.mjs PORT HUB_URL ACCESS_TOKEN_SECONDS; oidc-provider is beside it.
 import { Provider } from 'oidc-provider';
 
@@ -17,7 +18,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   conformIdTokenClaims: false, // the hub reads the name from the identity token
   findAccount: (_, id) => ({
     accountId: id,
-    claims: () => ({ sub: id, preferred_username: id }),
+    claims: () => ({ sub: id, preferred_username: id.split(/ as |-of-/).pop() }),
   }),
   features: {
     devInteractions: { enabled: true },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -26,6 +27,14 @@ def user(hub: Hub) -> HubUser:
     alice.log_in()
     alice.start()
     return alice
+
+
+@pytest.fixture(scope="module")
+def other(hub: Hub) -> HubUser:
+    bob = HubUser(hub.url, "bob")
+    bob.log_in()
+    bob.start()
+    return bob
 
 
 def claims(token: str) -> dict[str, object]:
@@ -51,7 +60,7 @@ print(path.read_text())
 def test_a_kernel_reads_the_users_token_from_a_file(user: HubUser) -> None:
     token = read_until(user, other_than="")
     found = claims(token)
-    assert found["sub"] == "alice"
+    assert found["sub"] == "sub-of-alice"
     assert "storage.read:/" in str(found["scope"])
     assert "BEARER_TOKEN" not in user.run("import os; print(*os.environ)").split()
 
@@ -62,10 +71,60 @@ def test_nobody_else_can_read_that_file(user: HubUser) -> None:
     assert user.run(code).strip() == "0o100600"
 
 
+def test_each_user_has_a_token_and_a_private_folder_for_it(
+    user: HubUser, other: HubUser, hub: Hub
+) -> None:
+    for one in (user, other):
+        token = read_until(one, other_than="")
+        assert claims(token)["sub"] == f"sub-of-{one.name}"
+        path = Path(
+            one.run("import os; print(os.environ['BEARER_TOKEN_FILE'])").strip()
+        )
+        assert path == hub.tokens / one.name / "token"
+        assert path.parent.stat().st_mode == 0o40700
+
+
+@pytest.mark.parametrize(
+    "login",
+    ["sub-of-eve as alice", "alice", "Sub-Of-Alice", "root", "../alice", "sub-of-eve"],
+)
+def test_a_name_that_was_chosen_gives_nobodys_account(hub: Hub, login: str) -> None:
+    eve = HubUser(hub.url, "alice", login=login)
+    page = eve.follow_provider()
+    assert page.status_code == 403
+    assert "HUB_USERS gives no account" in page.text
+    page = eve.session.get(f"{eve.home}lab", timeout=PATIENCE_S)
+    assert "/hub/login" in page.url
+
+
+@pytest.mark.parametrize("planted", ["folder", "link", "readable"])
+def test_a_token_folder_that_somebody_else_made_is_refused(
+    hub: Hub, tmp_path: Path, planted: str
+) -> None:
+    folder = hub.tokens / "carol"
+    hub.tokens.mkdir(mode=0o711, exist_ok=True)
+    if planted == "link":
+        folder.symlink_to(tmp_path)
+    else:
+        folder.mkdir(mode=0o755 if planted == "readable" else 0o700)
+    if planted == "folder":
+        if os.geteuid() != 0:
+            pytest.skip("only root can make a folder of another user")
+        os.chown(folder, 65534, 65534)
+    try:
+        page = HubUser(hub.url, "carol").follow_provider()  # it leads to her server
+        assert page.status_code == 500
+        said = f"{folder} is not a private folder of uid {os.geteuid()}"
+        assert said in hub.log.read_text().rpartition("GET /hub/spawn")[0][-4000:]
+        assert not (folder / "token").exists()
+    finally:
+        folder.unlink() if planted == "link" else folder.rmdir()
+
+
 def test_the_token_is_renewed_while_the_session_runs(user: HubUser) -> None:
     first = read_until(user, other_than="")
     second = read_until(user, other_than=first)
-    assert claims(second)["sub"] == "alice"
+    assert claims(second)["sub"] == "sub-of-alice"
     assert float(str(claims(second)["exp"])) > float(str(claims(first)["exp"]))
     assert float(str(claims(second)["exp"])) > time.time()
 
@@ -95,16 +154,27 @@ def test_no_token_is_written_to_the_hubs_log(user: HubUser, hub: Hub) -> None:
     assert token not in Path(hub.log).read_text()
 
 
-def test_without_a_provider_the_hub_says_so_and_ends(
-    repository: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("users", "said"),
+    [
+        ("", "Connection refused"),
+        ('"sub-of-eve" = "../alice"', "'sub-of-eve' needs the name of an account"),
+        ('"sub-of-eve" = 0', "'sub-of-eve' needs the name of an account"),
+    ],
+    ids=["provider", "path", "number"],
+)
+def test_without_a_provider_or_good_names_the_hub_says_so_and_ends(
+    repository: Path, tmp_path: Path, users: str, said: str
 ) -> None:
     configuration = repository / "environment" / "jupyterhub" / "jupyterhub_config.py"
     environ = {
         "HOME": str(tmp_path),
         "HUB_URL": "http://127.0.0.1:1",
+        "HUB_USERS": str(tmp_path / "users.toml"),
         "OIDC_ISSUER": f"http://127.0.0.1:{free_port()}",
         "PATH": "/usr/bin:/bin",
     }
+    (tmp_path / "users.toml").write_text(users)
     done = subprocess.run(
         [str(repository / ".venv/bin/jupyterhub"), "--config", str(configuration)],
         cwd=tmp_path,
@@ -115,4 +185,4 @@ def test_without_a_provider_the_hub_says_so_and_ends(
         check=False,
     )
     assert done.returncode != 0
-    assert "Connection refused" in done.stderr
+    assert said in done.stderr

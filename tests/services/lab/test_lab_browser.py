@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from distributed import Client
 
-from casa_env.jupyter import lab_command, lab_environment
+from casa_env.lab.extension import lab_command, lab_environment
 from support.browser import Page, chromium
 from support.lab import Lab, running_lab
 

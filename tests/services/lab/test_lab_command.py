@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from distributed import Client
 
-from casa_env.jupyter import lab_command, lab_environment
+from casa_env.lab.extension import lab_command, lab_environment
 from support.lab import running_lab, stop
 
 COMMAND = (sys.executable, "-m", "casa_env", "lab", "--no-browser")

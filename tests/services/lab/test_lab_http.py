@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from distributed import Client
 
-from casa_env.jupyter import lab_command, lab_environment
+from casa_env.lab.extension import lab_command, lab_environment
 from support.lab import Lab, running_lab
 
 #: For what a hub has otherwise: there the analysis code reaches the workers with the

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import requests
 
-from casa_env.jupyter import lab_command, lab_environment
+from casa_env.lab.extension import lab_command, lab_environment
 from support.lab import Lab, running_lab, stop
 
 pytestmark = pytest.mark.slow

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from agc.served.repository import write_model_repository
 from agc.ttbar.features import FEATURES
 from agc.ttbar.ml.jet_assignment import AssignmentModels
 from agc.ttbar.ml.model_store import MODEL_NAME, model_versions, shipped_models
-from casa_env.model_repository import write_model_repository
+from casa_env.models.mlflow import Plugin
 from support.assignment import all_features, chunk_of, standin_arrays
 from support.mlflow_server import mlflow_server
 from support.triton import Triton, triton
@@ -48,11 +49,10 @@ def made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def forgetful_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let MLflow forget the store, which it keeps for the whole process."""
+    """Let MLflow forget the store and settings that it has for the whole process."""
     import mlflow
-    from mlflow.environment_variables import MLFLOW_TRACKING_AUTH
 
-    monkeypatch.setattr(MLFLOW_TRACKING_AUTH, "default", None)
+    monkeypatch.setattr(Plugin, "settings", None)
     yield
     while mlflow.active_run():
         mlflow.end_run("FAILED")

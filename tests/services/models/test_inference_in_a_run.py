@@ -19,6 +19,8 @@ from agc.model.fit import fit_workspace
 from agc.model.pseudodata import pseudodata
 from agc.model.templates import fit_templates
 from agc.model.workspace import build_workspace
+from agc.served.failures import InferenceError
+from agc.served.predictor import IN_PROCESS
 from agc.show.stack import plot_prediction
 from agc.ttbar.config import ttbar_config
 from agc.ttbar.feature_fit import FIT_FEATURES, feature_fit
@@ -26,8 +28,6 @@ from agc.ttbar.ml.jet_assignment import AssignmentModels
 from agc.ttbar.ml.model_store import MODEL_NAME
 from agc.ttbar.ml.scoring import assignment_here
 from agc.ttbar.runs import TtbarResult, run_ttbar
-from casa_env.errors import ServerLostError
-from casa_env.inference import IN_PROCESS
 from casa_env.settings import Settings, load_settings
 from support.processes import kill_group
 from support.triton import Triton, triton
@@ -46,7 +46,7 @@ def in_process(jet_models: AssignmentModels) -> TtbarResult:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    options = {"threads_per_worker": 1, "dashboard_address": None}
+    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(n_workers=1, **options) as site, Client(site) as client:
         yield client
 
@@ -116,7 +116,7 @@ def test_without_a_fallback_it_ends_with_what_happened(
         assignment = assignment_here(jet_models, at(server, fallback=False))
         killer = threading.Thread(target=kill_once_it_scores, args=[server])
         killer.start()
-        with pytest.raises(ServerLostError, match="cannot be reached") as caught:
+        with pytest.raises(InferenceError, match="cannot be reached") as caught:
             run_ttbar(
                 standin_fileset(),
                 DaskExecutor(client=client, status=False, retries=0),
@@ -124,11 +124,11 @@ def test_without_a_fallback_it_ends_with_what_happened(
                 assignment=assignment,
             )
         killer.join()
+    assert caught.value.kind == "lost"
     assert "triton_fallback" in caught.value.next_step
-    with pytest.raises(
-        ServerLostError
-    ):  # and before any task, where it is down already
+    with pytest.raises(InferenceError) as before:  # any task, where it is down already
         assignment_here(jet_models, at(server, fallback=False))
+    assert before.value.kind == "lost"
 
 
 def kill_once_it_scores(server: Triton) -> None:

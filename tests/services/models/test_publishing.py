@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from agc.served.failures import InferenceError
+from agc.served.predictor import predictor
+from agc.served.repository import publish_models
 from agc.ttbar.ml.jet_assignment import AssignmentModels
 from agc.ttbar.ml.model_store import MODEL_NAME, model_versions
-from casa_env.errors import InferenceError, SettingsError
-from casa_env.inference import predictor
-from casa_env.model_repository import publish_models
+from casa_env.errors import SettingsError
 from casa_env.settings import load_settings
 from support.stores import KEY, SECRET, Store, object_store
 from support.triton import triton
@@ -41,12 +42,12 @@ def test_models_go_to_the_bucket_that_the_site_names_and_can_be_served_from_ther
     repository_of_models: Path,
     jet_models: AssignmentModels,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     settings = load_settings(
-        s3_endpoint=store.endpoint, triton_repository="s3://models/jets"
+        s3_endpoint=store.endpoint,
+        s3_access_key=KEY,
+        s3_secret_key=SECRET,
+        triton_repository="s3://models/jets",
     )
     assert publish_models(repository_of_models, settings=settings) == "s3://models/jets"
     published = store.folder / "models" / "jets"

@@ -14,16 +14,18 @@ import mlflow
 import pytest
 from distributed import Client, LocalCluster
 
-from casa_env.errors import TrackingError, TrialKilledError
-from casa_env.identity import environment_id
-from casa_env.model_checks import mlflow as mlflow_check
+from agc.served.runs import Trial, new_trial, resumed_run, trial_run
+from casa_env import mlflow_run
+from casa_env.doctor import mlflow as mlflow_check
+from casa_env.errors import TrackingError
+from casa_env.models.mlflow import tracking_uri
+from casa_env.models.provenance import fileset_contents, fileset_digest
 from casa_env.settings import Settings, load_settings
-from casa_env.tracking import mlflow_run, resumed_run
-from casa_env.tracking_store import tracking_uri
-from casa_env.trials import Trial, new_trial, trial_run
+from casa_env.workers.sameness import environment_id
 from support.gateways import http_gateway
 from support.processes import free_port
 
+NAME = "MLFLOW_TRACKING_AUTH"
 FILESET = {"ttbar": {"files": {"root://eos.example.org//ttbar.root": "Events"}}}
 
 pytestmark = [
@@ -135,7 +137,7 @@ def test_a_process_that_is_told_to_end_leaves_no_run_that_seems_to_go_on(
 ) -> None:
     code = (
         "import pathlib, sys, time\n"
-        "from casa_env.tracking import mlflow_run\n"
+        "from casa_env import mlflow_run\n"
         "with mlflow_run('training') as run:\n"
         "    pathlib.Path(sys.argv[1]).write_text(run.info.run_id)\n"
         "    time.sleep(600)\n"
@@ -174,7 +176,9 @@ def in_a_trial(trial: Trial, value: float) -> int:
 def test_parallel_trials_on_workers_land_in_their_own_runs(laptop: Path) -> None:
     assert laptop.is_dir()
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as site,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        ) as site,
         Client(site) as client,
         mlflow_run("training") as run,
     ):
@@ -196,10 +200,17 @@ def test_a_trial_that_was_killed_stays_so(laptop: Path) -> None:
         trial, other = new_trial(run, "killed before"), new_trial(run, "killed within")
         client = mlflow.MlflowClient()
         client.set_terminated(trial.run_id, "KILLED")
-        with pytest.raises(TrialKilledError), trial_run(trial):
+        with (
+            pytest.raises(TrackingError, match="as killed") as before,
+            trial_run(trial),
+        ):
             pytest.fail("it was killed before it began")
-        with pytest.raises(TrialKilledError), trial_run(other):
+        with (
+            pytest.raises(TrackingError, match="as killed") as within,
+            trial_run(other),
+        ):
             client.set_terminated(other.run_id, "KILLED")
+    assert before.value.kind == within.value.kind == "killed"
     assert status(trial.run_id) == status(other.run_id) == "KILLED"
 
 
@@ -246,6 +257,81 @@ def test_no_token_goes_to_a_host_that_is_not_on_the_sites_list(
         assert set(foreign.seen) == {""}
 
 
+PLAIN = """
+import mlflow
+with mlflow.start_run() as run:
+    mlflow.log_metric("auc", 0.9)
+print(run.info.run_id)
+"""
+
+
+def plain_run(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that knows nothing of casa_env."""
+    return subprocess.run(
+        [sys.executable, "-c", PLAIN],
+        cwd=folder,
+        env=os.environ | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_plain_run_of_mlflows_is_tagged_and_authenticated_too(
+    tracking_server: str, tmp_path: Path, repository: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("the-token")
+    with http_gateway(tracking_server, "the-token") as gateway:
+        where = {
+            "MLFLOW_TRACKING_URI": gateway.url,
+            "BEARER_TOKEN_FILE": str(token),
+            "CASA_ENV_TOKEN_HOSTS": "127.0.0.1",
+        }
+        done = plain_run(repository, **where)
+        assert done.returncode == 0, done.stderr
+        assert set(gateway.seen) == {"Bearer the-token"}
+        gateway.seen.clear()
+        foreign = plain_run(repository, **where | {"CASA_ENV_TOKEN_HOSTS": "x.org"})
+        assert foreign.returncode != 0
+        own = plain_run(repository, **where, MLFLOW_TRACKING_TOKEN="their-own")  # noqa: S106 - none
+        assert own.returncode != 0
+        assert set(gateway.seen) == {"", "Bearer their-own"}
+    mlflow.set_tracking_uri(tracking_server)
+    tags = mlflow.MlflowClient().get_run(done.stdout.split()[-1]).data.tags
+    assert tags["casa.environment_id"] == environment_id()
+    assert tags["casa.site"] == "local"
+    assert len(tags["casa.git_commit"]) == 40
+
+
+def test_who_names_another_way_to_authenticate_has_it() -> None:
+    code = (
+        "import mlflow; print(mlflow.environment_variables.MLFLOW_TRACKING_AUTH.get())"
+    )
+    command = [sys.executable, "-c", code]
+    for environ, expected in (({}, "casa-env"), ({NAME: "mine"}, "mine")):
+        done = subprocess.run(
+            command,
+            env=os.environ | environ,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == expected
+
+
+def test_outside_of_a_repository_and_with_wrong_settings_a_run_starts_all_the_same(
+    laptop: Path, tmp_path: Path
+) -> None:
+    done = plain_run(
+        tmp_path,
+        MLFLOW_TRACKING_URI=f"sqlite:///{laptop}/mlflow.db",
+        CASA_ENV_TIMEOUT_S="soon",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "CASA_ENV_TIMEOUT_S" in done.stderr
+
+
 def test_a_server_that_refuses_us_says_what_to_do_and_shows_no_token(
     tracking_server: str, tmp_path: Path
 ) -> None:
@@ -286,13 +372,15 @@ def test_the_doctor_tells_the_servers_version_and_whether_it_takes_our_token(
 
 
 def test_inputs_have_one_digest_wherever_they_lie(tmp_path: Path) -> None:
-    from casa_env.provenance import fileset_contents, fileset_digest
-
     digests = set()
     for place in ("here", "there"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "f.root").write_bytes(b"events")
         digests.add(fileset_digest({"a": [str(tmp_path / place / "f.root")]}))
+    assert len(digests) == 1
+    file = str(tmp_path / "here" / "f.root")
+    for shape in ({file: "Events"}, {"files": {file: "Events"}}, {"files": [file]}):
+        digests.add(fileset_digest({"a": shape}))
     assert len(digests) == 1
     (tmp_path / "there" / "f.root").write_bytes(b"others")
     digests.add(fileset_digest({"a": [str(tmp_path / "there" / "f.root")]}))

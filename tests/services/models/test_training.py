@@ -35,8 +35,8 @@ from agc.ttbar.ml.model_store import (
 from agc.ttbar.ml.search import Result, best, search
 from agc.ttbar.ml.training import Hyperparameters, candidates
 from agc.ttbar.ml.training_data import TRAINING_DATASET, TrainingData, training_data
-from casa_env.run_info import run_info
-from casa_env.tracking import mlflow_run
+from casa_env import mlflow_run
+from casa_env.models.mlflow import run_info
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,7 +56,7 @@ def data() -> TrainingData:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    options = {"threads_per_worker": 1, "dashboard_address": None}
+    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(n_workers=2, **options) as site, Client(site) as client:
         yield client
 
@@ -89,9 +89,9 @@ def test_a_training_can_be_found_again_by_its_runs_id(
     assert [one.step for one in history] == list(range(20))
 
     info = run_info(run.info.run_id)
-    assert info.status == "FINISHED"
-    assert len(info.models) == 2
-    assert all(MODEL_NAME in name for name in info.models)
+    assert info["status"] == "FINISHED"
+    assert len(info["models"]) == 2
+    assert all(MODEL_NAME in name for name in info["models"])
     environ = os.environ | {"HOME": str(laptop.parents[3])}
     command = [sys.executable, "-m", "casa_env", "info", "--run", run.info.run_id]
     text = subprocess.run(
@@ -99,20 +99,18 @@ def test_a_training_can_be_found_again_by_its_runs_id(
     ).stdout
     for shown in (
         run.info.run_id,
-        info.environment_id,
-        info.git_commit,
-        f"inputs: sha256 {info.fileset_sha256}",
+        info["environment_id"],
+        info["git_commit"],
+        f"fileset_sha256: {info['fileset_sha256']}",
         f"runs:/{run.info.run_id}/casa/lab.lock",
         "(trained_on_even)",
         "(trained_on_odd)",
     ):
         assert shown in text
-    for model in info.models.values():
-        assert model["uri"] in text
-        assert model["sha256"] in text
-        folder = mlflow.artifacts.download_artifacts(
-            model["uri"], dst_path=str(tmp_path)
-        )
+    for model in info["models"]:
+        assert model in text
+        uri = model.split()[0]
+        folder = mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path))
         assert (Path(folder) / "MLmodel").exists()
     missing = subprocess.run(
         [*command[:-1], "0" * 32],
@@ -169,8 +167,8 @@ def statuses(run_id: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def result(data: TrainingData) -> Result:
+    from agc.served.runs import Trial
     from agc.ttbar.ml.training import assess, train
-    from casa_env.trials import Trial
 
     training = train(data, candidates(1)[0])
     trial = Trial(uri="", run_id="", name="trial-0")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from agc.errors import AnalysisError
+from agc.served.repository import ModelVersion
 from agc.ttbar.features import FEATURES
 from agc.ttbar.ml.jet_assignment import AssignmentModels
 from agc.ttbar.ml.training import Training
-from casa_env.model_repository import ModelVersion
 
 __all__ = [
     "ALIASES",
@@ -215,7 +215,7 @@ def registered_models() -> AssignmentModels:
 
     Notes
     -----
-    MLflow must point at the store: `casa_env.tracking_store.connect` does that.
+    MLflow must point at the store: `casa_env.models.mlflow.connect` does that.
     """
     import mlflow
     import mlflow.xgboost
@@ -255,8 +255,8 @@ def jet_models(source: str) -> AssignmentModels:
     if source == "shipped":
         return shipped_models()
     if source == "registered":
+        from casa_env.models.mlflow import connect
         from casa_env.settings import load_settings
-        from casa_env.tracking_store import connect
 
         connect(load_settings())
         return registered_models()

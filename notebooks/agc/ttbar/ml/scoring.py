@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from agc.served.predictor import IN_PROCESS, Predictor, predictor
 from agc.ttbar.ml.jet_assignment import AssignmentModels, permutation_scores
 from agc.ttbar.ml.model_store import MODEL_NAME, model_versions
 from agc.ttbar.permutations import FIRST_PERMUTATION
-from casa_env.inference import IN_PROCESS, Predictor, predictor
 from casa_env.settings import load_settings
 
 if TYPE_CHECKING:

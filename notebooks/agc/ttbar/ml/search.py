@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from agc.served.runs import Trial, new_trial, require_alive, trial_run
 from agc.ttbar.ml.training import Hyperparameters, Quality, Training, assess, train
 from agc.ttbar.ml.training_data import TrainingData
-from casa_env.errors import TrialKilledError
-from casa_env.trials import Trial, new_trial, trial_run, trial_was_killed
 
 if TYPE_CHECKING:
     import mlflow
@@ -108,8 +107,8 @@ def try_out(
 
     Raises
     ------
-    TrialKilledError
-        The trial was killed meanwhile.
+    TrackingError
+        Of the kind ``killed``: the trial was killed meanwhile.
     """
     import mlflow
     from mlflow.entities import Metric
@@ -121,9 +120,7 @@ def try_out(
         del name, number, loss
         if time.monotonic() - looked > LOOK_S:
             looked = time.monotonic()
-            if trial_was_killed(trial):
-                what = f"The trial {trial.name} was killed while it trained."
-                raise TrialKilledError(what, looked_at=f"run {trial.run_id}")
+            require_alive(trial)
 
     with trial_run(trial) as run:
         training = train(data, hyperparameters, after_round=look)

@@ -1,0 +1,1 @@
+"""What JupyterLab is started with, and what it has of Casa: its extension, a page."""

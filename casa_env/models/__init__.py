@@ -1,0 +1,1 @@
+"""Where models are kept and served: MLflow and Triton."""

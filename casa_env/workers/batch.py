@@ -1,0 +1,188 @@
+"""Dask workers as jobs of a batch system, with the cluster classes of dask_jobqueue.
+
+Jobs end with their cluster. Where the notebook dies without closing it, workers that
+run end as they lose the scheduler, and those that start later once they have looked
+for it for ``jobqueue.*.death-timeout`` of Dask's configuration, by default a minute.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import threading
+from typing import Any, Final
+
+from casa_env.errors import ClusterError, require_package
+from casa_env.settings import Settings
+from casa_env.workers.tls import Session, cluster_security, new_session
+
+#: By back end: the class in `dask_jobqueue`, and the program that submits.
+_SYSTEMS: Final = {
+    "slurm": ("SLURMCluster", "sbatch"),
+    "htcondor": ("HTCondorCluster", "condor_submit"),
+    "pbs": ("PBSCluster", "qsub"),
+    "lsf": ("LSFCluster", "bsub"),
+    "sge": ("SGECluster", "qsub"),
+}
+
+#: What a batch system, or dask_jobqueue, raises.
+_PROBLEMS: Final = (OSError, RuntimeError, ValueError)
+
+
+def cluster(settings: Settings, *, asynchronous: bool = False, **options: Any) -> Any:  # noqa: ANN401 - untyped
+    """Start a scheduler here, and submit a job for each worker."""
+    backend = settings.dask_backend
+    name, program = _SYSTEMS[backend]
+    require_package("dask-jobqueue", why="A batch system")
+    if shutil.which(program) is None:
+        what = f"There is no {program} here, so that no worker can be submitted."
+        where = f"PATH; dask_backend is {settings.where('dask_backend')}"
+        step = "Start the notebook where the batch system's programs are, or choose "
+        step += "another back end: CASA_ENV_DASK_BACKEND=local."
+        raise ClusterError(what, looked_at=where, next_step=step)
+    kind = getattr(_dask_jobqueue(), name)
+    special = _htcondor_options if backend == "htcondor" else _queue_options
+    native = special(settings)
+    session = new_session(settings)
+    started, what = None, f"The scheduler for {backend} did not start."
+    try:
+        native |= _common_options(settings, session)
+        native["job_cls"] = _recorded(kind.job_cls, session)
+        started = kind(asynchronous=asynchronous, **native | options)
+        what = f"{backend} did not take a worker's job."
+        _submit(started, settings, session)
+    except BaseException as err:
+        if started is not None:
+            started.close()
+        session.clear()
+        if not isinstance(err, _PROBLEMS):
+            raise
+        step = "Correct dask_queue, dask_account, dask_walltime_s, dask_interface, "
+        step += "dask_job_directives or the options given; the lines above say more."
+        raise ClusterError(what, looked_at=str(err).strip(), next_step=step) from err
+    return started
+
+
+def _dask_jobqueue() -> Any:  # noqa: ANN401 - a module
+    # Its import (0.9.0, ``runner.py``) lets Ctrl-C end the process, which in a notebook
+    # is the kernel, instead of the cell. This can go when it does so no more.
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        import dask_jobqueue
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+    return dask_jobqueue
+
+
+def _common_options(settings: Settings, session: Session) -> dict[str, Any]:
+    return {
+        "name": session.path.name,
+        "job_name": session.path.name,
+        "cores": settings.dask_worker_threads or 1,
+        "processes": 1,
+        "memory": f"{settings.dask_worker_memory_bytes or 2 * 10**9}B",
+        "python": str(settings.dask_worker_python or sys.executable),
+        "log_directory": str(session.logs),
+        "security": cluster_security(settings, session),
+        "protocol": "tls://",
+        "interface": settings.dask_interface or None,
+        "scheduler_options": {
+            "dashboard_address": settings.dask_dashboard or "127.0.0.1:0",
+            "dashboard": bool(settings.dask_dashboard),
+        },
+    }
+
+
+def _queue_options(settings: Settings) -> dict[str, Any]:
+    """Return queue, account, time and more lines of a job's header."""
+    lsf = settings.dask_backend == "lsf"  # whose times have no seconds
+    minutes, seconds = divmod(round(settings.dask_walltime_s) + 59 * lsf, 60)
+    time = f"{minutes // 60:02d}:{minutes % 60:02d}"
+    account = "account" if settings.dask_backend in ("slurm", "pbs") else "project"
+    return {
+        "queue": settings.dask_queue or None,
+        account: settings.dask_account or None,
+        "walltime": time if lsf else f"{time}:{seconds:02d}",
+        "job_extra_directives": list(settings.dask_job_directives),
+    }
+
+
+def _htcondor_options(settings: Settings) -> dict[str, Any]:
+    """Return the same for HTCondor, where a header line is ``name = value``."""
+    if settings.dask_queue:
+        what, where = "HTCondor has no queues to choose from.", "dask_queue"
+        step = "Leave dask_queue empty; some sites have a line for it, such as "
+        step += "dask_job_directives = ['+JobFlavour = \"longlunch\"']."
+        raise ClusterError(what, looked_at=settings.where(where), next_step=step)
+    # Its manual: a job that runs longer than this is put on hold.
+    lines = {"allowed_job_duration": str(round(settings.dask_walltime_s))}
+    if settings.dask_account:
+        lines["accounting_group"] = settings.dask_account
+    for line in settings.dask_job_directives:
+        name, equals, value = line.partition("=")
+        if not equals:
+            what = f"This is no line of an HTCondor job: {line!r}."
+            where = settings.origin("dask_job_directives")
+            step = "Write dask_job_directives as ['name = value', ...]."
+            raise ClusterError(what, looked_at=where, next_step=step)
+        lines[name.strip()] = value.strip()
+    disk = f"{settings.dask_worker_disk_bytes}B"
+    return {"disk": disk, "job_extra_directives": lines}
+
+
+def _recorded(job_class: Any, session: Session) -> Any:  # noqa: ANN401 - untyped
+    """Return a job class whose jobs are recorded, and end for clusters that wait."""
+    from distributed.core import Status
+
+    class Job(job_class):  # type: ignore[misc] # whichever it is
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except _PROBLEMS:
+                self.status = Status.failed
+                raise
+            session.jobs.append(self.job_id)
+
+        async def close(self) -> None:
+            await super().close()
+            self.status = Status.closed
+
+    Job.__name__ = Job.__qualname__ = job_class.__name__
+    return Job
+
+
+def _submit(cluster: Any, settings: Settings, session: Session) -> None:  # noqa: ANN401
+    """Submit the first jobs, or let awaiting the cluster do so; clear as it closes."""
+    least = settings.dask_workers or 1
+    for _ in range(least):
+        cluster.worker_spec.update(cluster.new_worker_spec())
+    # These two are what all ways go through.
+    start, close = cluster._start, cluster._close  # noqa: SLF001
+
+    def publish() -> None:
+        session.publish(cluster.scheduler_address)
+        if settings.dask_max_workers:
+            cluster.adapt(minimum=least, maximum=settings.dask_max_workers)
+
+    async def start_and_publish() -> None:
+        await start()
+        publish()
+
+    async def submit_and_publish() -> None:
+        await cluster
+        publish()
+
+    async def close_and_clear() -> None:
+        try:
+            await close()
+        finally:
+            session.clear()
+
+    cluster.casa_env_session = session
+    cluster._close = close_and_clear  # noqa: SLF001
+    if cluster.asynchronous:
+        cluster._start = start_and_publish  # noqa: SLF001
+    else:
+        cluster.sync(submit_and_publish)
