@@ -27,7 +27,7 @@ __all__ = ["compiled", "inlined"]
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_IMPORT = re.compile(r"^\s*from agc(?:\.(\w+))? import (.+)$", re.MULTILINE)
+_IMPORT = re.compile(r"^\s*from agc((?:\.\w+)*) import (.+)$", re.MULTILINE)
 _PACKAGE = Path(__file__).resolve().parent
 _log = logging.getLogger(__name__)
 
@@ -144,8 +144,9 @@ def _digest(source: Path) -> str:
 
 def _imported(text: str) -> set[Path]:
     """Return the files of this package's modules that a module imports."""
-    names: set[str] = set()
+    paths: set[Path] = set()
     for module, imported in _IMPORT.findall(text):
-        names |= {module} if module else set(re.findall(r"\w+", imported))
-    paths = {_PACKAGE / f"{name}.py" for name in names}
+        folder = _PACKAGE.joinpath(*module.split("."))
+        paths |= {folder / f"{name}.py" for name in re.findall(r"\w+", imported)}
+        paths.add(folder.with_suffix(".py"))
     return {path for path in paths if path.is_file()}

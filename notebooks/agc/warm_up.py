@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from coffea.processor import IterativeExecutor
 
-from agc.filesets import ttbar_fileset
-from agc.runs import run_ttbar
+from agc.inputs.filesets import ttbar_fileset
+from agc.ttbar.runs import run_ttbar
 
 __all__ = ["warm_up"]
 

@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 
-from agc.features import FEATURES
-from agc.jet_assignment import FeatureSums, assignment_models
-from agc.kernel import FILLED_VARIATIONS
-from agc.samples import sample_named
+from agc.fast.kernel import FILLED_VARIATIONS
+from agc.inputs.samples import sample_named
+from agc.ttbar.features import FEATURES
+from agc.ttbar.ml.jet_assignment import FeatureSums, assignment_models
 from benchmarks.assignment_models import MAX_DEPTH, N_TREES, train
 from benchmarks.inputs import EVENTS, Input
 from benchmarks.measurement import medians

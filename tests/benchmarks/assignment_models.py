@@ -12,16 +12,16 @@ from typing import NamedTuple
 import numpy as np
 import xgboost
 
-from agc.assignments import (
+from agc.fast.columns import BRANCHES, read_columns
+from agc.inputs.filesets import STANDIN_FOLDER, TREE
+from agc.inputs.rootfiles import load_arrays
+from agc.ttbar.features import FEATURES
+from agc.ttbar.ml.assignments import (
     ASSIGNMENT_BRANCHES,
     permutation_features,
     read_assignment_columns,
     signal_events,
 )
-from agc.columns import BRANCHES, read_columns
-from agc.features import FEATURES
-from agc.filesets import STANDIN_FOLDER, TREE
-from agc.rootfiles import load_arrays
 
 N_TREES, MAX_DEPTH = 200, 6
 #: Events to train on: enough for trees that are full.

@@ -9,8 +9,8 @@ from functools import partial
 import uproot
 from coffea.nanoevents import BaseSchema, NanoEventsFactory
 
-from agc.columns import BRANCHES
-from agc.filesets import TREE
+from agc.fast.columns import BRANCHES
+from agc.inputs.filesets import TREE
 from benchmarks.enlarged import COLLECTIONS
 from benchmarks.inputs import EVENTS, Input
 from benchmarks.measurement import medians

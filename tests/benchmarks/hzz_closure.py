@@ -13,11 +13,13 @@ from typing import NamedTuple
 import cabinetry
 import numpy as np
 import pyhf
-from coffea.processor import IterativeExecutor
 
+from agc.hists.spectra import spectrum
 from agc.hzz.files import hzz_inputs
-from agc.hzz.runs import run_hzz
-from agc.hzz.workspace import POI, build_workspace
+from agc.hzz.samples import DATA, REGION, hzz_config
+from agc.model.templates import fit_templates
+from agc.model.workspace import build_workspace
+from support.hzz import run_shown
 
 TOYS = 200
 INJECTED = 2.0
@@ -35,11 +37,16 @@ class Closure(NamedTuple):
 
 def closure(toys: int = TOYS, injected: float = INJECTED, seed: int = SEED) -> Closure:
     """Fit toys and return their pulls."""
-    result = run_hzz(hzz_inputs("standin"), IterativeExecutor(status=False))
-    model, _ = cabinetry.model_utils.model_and_data(build_workspace(result.histogram))
+    config = hzz_config(real_data=False)
+    fileset = hzz_inputs("standin").fileset
+    result = run_shown(fileset)
+    templates = fit_templates({REGION: result.histogram}, config)
+    data = {REGION: spectrum(templates[REGION], DATA, "nominal")}
+    workspace = build_workspace(templates, data, config)
+    model, _ = cabinetry.model_utils.model_and_data(workspace)
     names = model.config.par_names
     truth = np.array(model.config.suggested_init())
-    truth[names.index(POI)] = injected
+    truth[names.index(config.poi)] = injected
     np.random.seed(seed)  # noqa: NPY002 - pyhf draws from numpy's global state
     drawn = np.asarray(model.make_pdf(pyhf.tensorlib.astensor(truth)).sample((toys,)))
     pulls, failed = [], 0
@@ -49,7 +56,7 @@ def closure(toys: int = TOYS, injected: float = INJECTED, seed: int = SEED) -> C
         except pyhf.exceptions.FailedMinimization:
             failed += 1
             continue
-        row = fitted.labels.index(POI)
+        row = fitted.labels.index(config.poi)
         pulls.append((fitted.bestfit[row] - injected) / fitted.uncertainty[row])
     return Closure(np.array(pulls), failed)
 
@@ -57,7 +64,9 @@ def closure(toys: int = TOYS, injected: float = INJECTED, seed: int = SEED) -> C
 def main() -> int:
     found = closure()
     mean, width = found.pulls.mean(), found.pulls.std(ddof=1)
-    print(f"{len(found.pulls)} toys with {POI} = {INJECTED:g}, {found.failed} failed")
+    print(
+        f"{len(found.pulls)} toys with a signal of {INJECTED:g}, {found.failed} failed"
+    )
     print(f"pull: mean {mean:+.3f} (0 ± {MEAN_TOLERANCE}), width {width:.3f} (1 ± 0.2)")
     good = abs(mean) < MEAN_TOLERANCE and abs(width - 1) < WIDTH_TOLERANCE
     return 0 if good and not found.failed else 1

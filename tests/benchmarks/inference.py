@@ -17,13 +17,13 @@ on_one_core()  # before the libraries are loaded
 
 import numpy as np  # noqa: E402
 
-from agc.features import FEATURES  # noqa: E402
-from agc.model_store import MODEL_NAME, model_versions, shipped_models  # noqa: E402
 from agc.served.predictor import predictor  # noqa: E402
 from agc.served.repository import (  # noqa: E402
     ModelVersion,
     write_model_repository,
 )
+from agc.ttbar.features import FEATURES  # noqa: E402
+from agc.ttbar.ml.model_store import MODEL_NAME, model_versions, shipped_models  # noqa: E402
 from benchmarks.verdicts import verdict  # noqa: E402
 from casa_env.settings import load_settings  # noqa: E402
 from support.assignment import (  # noqa: E402

@@ -18,9 +18,9 @@ import awkward as ak
 import numpy as np
 import uproot
 
-from agc.columns import BRANCHES
-from agc.filesets import STANDIN_FOLDER, TREE, Fileset
-from agc.samples import sample_named
+from agc.fast.columns import BRANCHES
+from agc.inputs.filesets import STANDIN_FOLDER, TREE, Fileset
+from agc.inputs.samples import sample_named
 from agc.simulation.nanoaod import Columns
 from agc.simulation.rootfile import read_columns
 from benchmarks import enlarged
@@ -54,7 +54,7 @@ class Input:
 
     @property
     def fileset(self) -> Fileset:
-        """The file as `agc.runs.run_ttbar` wants it."""
+        """The file as `agc.ttbar.runs.run_ttbar` wants it."""
         sample = sample_named(self.sample)
         return {
             sample.name: {

@@ -6,7 +6,7 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from agc.permutations import MAX_JETS, permutations_of
+from agc.ttbar.permutations import MAX_JETS, permutations_of
 from benchmarks.assignment_models import Classifiers
 
 

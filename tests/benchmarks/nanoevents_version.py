@@ -19,11 +19,11 @@ from coffea.analysis_tools import PackedSelection
 from coffea.nanoevents import NanoAODSchema
 from coffea.processor import IterativeExecutor, ProcessorABC, Runner
 
-from agc.features import FEATURES, feature_histograms
-from agc.filesets import Fileset
-from agc.histograms import empty_histograms
-from agc.smearing import standard_normal
-from agc.variations import PT_RES_SIGMA
+from agc.hists.build import empty_histograms
+from agc.inputs.filesets import Fileset
+from agc.inputs.variations import PT_RES_SIGMA
+from agc.ttbar.features import FEATURES, feature_histograms
+from agc.ttbar.smearing import standard_normal
 from benchmarks.assignment_models import Classifiers
 from benchmarks.nanoevents_assignment import best_features
 
@@ -51,7 +51,7 @@ def our_resolution(events: ak.Array) -> npt.NDArray[np.float64]:
 
 
 class NanoEventsTtbar(ProcessorABC):
-    """Histograms in events, as `agc.processor.TtbarProcessor` fills them."""
+    """Histograms in events, as `agc.fast.processor.TtbarProcessor` fills them."""
 
     def __init__(
         self,

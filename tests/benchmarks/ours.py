@@ -10,13 +10,13 @@ import uproot
 from coffea.processor import IterativeExecutor
 from coffea.util import coffea_console
 
-from agc.assignments import ASSIGNMENT_BRANCHES, read_assignment_columns
-from agc.columns import BRANCHES, Events, load_columns, read_columns
-from agc.filesets import TREE
-from agc.jet_assignment import AssignmentModels, FeatureSums, feature_sums
-from agc.kernel import fill_sums
-from agc.rootfiles import load_arrays
-from agc.runs import TtbarResult, run_ttbar
+from agc.fast.columns import BRANCHES, Events, load_columns, read_columns
+from agc.fast.kernel import fill_sums
+from agc.inputs.filesets import TREE
+from agc.inputs.rootfiles import load_arrays
+from agc.ttbar.ml.assignments import ASSIGNMENT_BRANCHES, read_assignment_columns
+from agc.ttbar.ml.jet_assignment import AssignmentModels, FeatureSums, feature_sums
+from agc.ttbar.runs import TtbarResult, run_ttbar
 from benchmarks.inputs import EVENTS, Input
 
 # coffea 2026.9 draws the executors' progress bar with status=False, too.

@@ -19,8 +19,8 @@ import fsspec
 import uproot
 from XRootD import client
 
-from agc.columns import BRANCHES as TTBAR
-from agc.filesets import STANDIN_FOLDER
+from agc.fast.columns import BRANCHES as TTBAR
+from agc.inputs.filesets import STANDIN_FOLDER
 from benchmarks.measurement import timed
 from benchmarks.verdicts import verdict
 from casa_env.data.xcache import xcache_url

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from agc.features import FEATURES
+from agc.ttbar.features import FEATURES
 
 Array = npt.NDArray[np.float32]
 Score = Callable[[Array], Array]

@@ -13,8 +13,6 @@ on_one_core()  # before the libraries are loaded
 
 import numpy as np  # noqa: E402
 
-from agc.forests import forest_of, score_events  # noqa: E402
-from agc.permutations import FIRST_PERMUTATION  # noqa: E402
 from benchmarks.runtimes import runtimes  # noqa: E402
 from support.assignment import (  # noqa: E402
     all_features,
@@ -34,36 +32,24 @@ def main() -> None:
     print("ns/permutation/tree; largest difference of probabilities from in place")
     for rounds, depth in MODELS:
         booster = trained(features, rounds=rounds, depth=depth)
-        forest = forest_of(booster)
         others = runtimes(booster)
         for rows in ROWS:
             copies = -(-rows // len(features))
-            n_jets = np.tile(signal.n_jets, copies)
             ends = np.cumsum(np.tile(counts, copies))
             n = int(np.searchsorted(ends, rows, side="right"))
-            n_jets, ends = n_jets[:n], ends[:n]
-            x = np.tile(features, (copies, 1))[: ends[-1]]
-            first = ends - np.diff(FIRST_PERMUTATION)[n_jets]
-            scores = np.empty(len(x), np.float32)
-            masks = partial(score_events, forest, n_jets, first, x, scores)
+            x = np.tile(features, (copies, 1))[: ends[n - 1]]
             scored = {name: partial(other.score, x) for name, other in others.items()}
-            times = medians({"masks": masks, **scored})
+            times = medians(scored)
             expected = scored["in place"]()
-            assert np.array_equal(scores, expected)
-            print(
-                f"{rounds} trees, depth {depth}, {len(x):,} rows, masks of "
-                f"{forest.masks.nbytes / 1e6:.1f} MB"
-            )
+            print(f"{rounds} trees, depth {depth}, {len(x):,} rows")
             for name, seconds in times.items():
                 ns = 1e9 * seconds.core / len(x) / rounds
                 row = f"  {name:10} {ns:8.2f}"
-                if name in others:
-                    given = scored[name]()
-                    if others[name].gives_margins:
-                        given = probability(given)
-                    off = np.abs(np.ravel(given) - probability(expected)).max()
-                    row += f" {off:10.1e}"
-                print(row, flush=True)
+                given = scored[name]()
+                if others[name].gives_margins:
+                    given = probability(given)
+                off = np.abs(np.ravel(given) - probability(expected)).max()
+                print(row + f" {off:10.1e}", flush=True)
 
 
 def probability(margin: np.ndarray) -> np.ndarray:

@@ -18,8 +18,8 @@ import tempfile  # noqa: E402
 from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from agc.comparison import compare  # noqa: E402
-from agc.skims import clear_skims  # noqa: E402
+from agc.fast.skims import clear_skims  # noqa: E402
+from agc.hists.compare import compare  # noqa: E402
 from benchmarks.assignment import print_assignment  # noqa: E402
 from benchmarks.breakdown import print_breakdown  # noqa: E402
 from benchmarks.inputs import EVENTS, Input, cache_folder, description, inputs  # noqa: E402

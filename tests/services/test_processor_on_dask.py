@@ -11,7 +11,7 @@ from coffea.processor import DaskExecutor, IterativeExecutor
 
 import casa_env
 from agc.errors import UnreadableFileError
-from agc.runs import run_ttbar
+from agc.ttbar.runs import run_ttbar
 from support.nanoaod import fileset_of, random_events, write_file
 
 if TYPE_CHECKING:

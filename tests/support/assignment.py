@@ -11,20 +11,20 @@ import numpy as np
 import vector
 import xgboost
 
-from agc.assignments import (
+from agc.fast.columns import BRANCHES, Events, read_columns
+from agc.inputs.filesets import TREE, standin_fileset
+from agc.inputs.rootfiles import load_arrays
+from agc.ttbar.ml.assignments import (
     ASSIGNMENT_BRANCHES,
     AssignmentColumns,
     permutation_features,
     read_assignment_columns,
     signal_events,
 )
-from agc.columns import BRANCHES, Events, read_columns
-from agc.filesets import TREE, standin_fileset
-from agc.rootfiles import load_arrays
 from support.nanoaod import random_events
 from support.oracle import resolution_factors
 
-#: What `agc.kernel.fill_sums` takes for the counter-based random numbers.
+#: What `agc.fast.kernel.fill_sums` takes for the counter-based random numbers.
 DRAWN = np.empty(0)
 
 Arrays = dict[str, ak.Array]

@@ -9,7 +9,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
-from agc.columns import BRANCHES
+from agc.fast.columns import BRANCHES
 
 COLLECTIONS = ("Electron", "Muon", "Jet")
 
@@ -114,7 +114,7 @@ def fileset_of(
     files: dict[str, list[str]], *, tree: str = "Events", nevts: int = 1000
 ) -> dict[str, Any]:
     """Make a fileset: dataset name -> its files."""
-    from agc.samples import sample_named
+    from agc.inputs.samples import sample_named
 
     return {
         dataset: {

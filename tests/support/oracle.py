@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
-from agc.histograms import empty_histograms
-from agc.smearing import standard_normal
-from agc.variations import variations_of
+from agc.hists.build import empty_histograms
+from agc.inputs.variations import variations_of
+from agc.ttbar.smearing import standard_normal
 
 if TYPE_CHECKING:
     import hist

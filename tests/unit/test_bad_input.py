@@ -14,7 +14,6 @@ import uproot
 from coffea.processor import FuturesExecutor, IterativeExecutor
 from uproot import LZMA
 
-from agc.columns import BRANCHES
 from agc.errors import (
     AnalysisError,
     InputFileError,
@@ -23,7 +22,8 @@ from agc.errors import (
     UnknownProcessError,
     UnreadableFileError,
 )
-from agc.runs import run_ttbar
+from agc.fast.columns import BRANCHES
+from agc.ttbar.runs import run_ttbar
 from support.nanoaod import fileset_of, random_events, write_file
 
 QUIET = IterativeExecutor(status=False)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from coffea.processor import IterativeExecutor
 
-from agc.comparison import compare
-from agc.filesets import STANDIN_FOLDER
-from agc.runs import run_ttbar
+from agc.hists.compare import compare
+from agc.inputs.filesets import STANDIN_FOLDER
 from agc.simulation.nanoaod import Columns
 from agc.simulation.rootfile import read_columns
+from agc.ttbar.runs import run_ttbar
 from benchmarks import enlarged
 from benchmarks.inputs import Input, cache_folder, write
 from benchmarks.nanoevents_version import our_resolution, run_nanoevents

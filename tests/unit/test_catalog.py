@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from agc.catalog import (
+from agc.errors import CatalogError
+from agc.inputs.catalog import (
     CATALOG_SHA256,
     CATALOG_URL,
     fetch_catalog,
+    fetched,
     parse_catalog,
 )
-from agc.errors import CatalogError
-from agc.filesets import catalog_fileset, ttbar_fileset
-from agc.samples import SAMPLES
+from agc.inputs.filesets import catalog_fileset, ttbar_fileset
+from agc.inputs.samples import SAMPLES
 
 #: Files and events of each sample: the AGC's catalog at c37bf59.
 PUBLISHED = {
@@ -122,7 +123,9 @@ def test_it_is_fetched_once_and_checked(server: Server, tmp_path: Path) -> None:
 def test_other_content_than_the_pinned_one_is_refused(
     server: Server, tmp_path: Path
 ) -> None:
-    with pytest.raises(CatalogError, match="instead of 0000"):
+    with pytest.raises(
+        CatalogError, match=r"not what was published.*expected sha256:0000"
+    ):
         fetch_catalog(server.url, sha256="0" * 64, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -140,6 +143,16 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     (tmp_path / "file").touch()
     catalog = fetch_catalog(server.url, sha256=sha256, cache=tmp_path / "file")
     assert catalog == parse_catalog(small_catalog())
+
+
+def test_a_file_that_nobody_has_a_checksum_of_is_fetched_once_and_kept(
+    server: Server, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        file = fetched(server.url, None, without="-", folder="public", cache=tmp_path)
+        assert file == tmp_path / "public" / "catalog.json"
+    assert file.read_text() == small_catalog()
+    assert server.answers == 1
 
 
 def test_the_real_catalog_is_pinned_to_a_commit() -> None:

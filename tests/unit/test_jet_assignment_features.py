@@ -6,13 +6,18 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from agc.assignments import AssignmentColumns, read_assignment_columns
-from agc.columns import read_columns
 from agc.errors import UnreadableFileError
-from agc.features import FEATURES, feature_histograms
-from agc.histograms import empty_histograms
-from agc.permutations import FIRST_PERMUTATION, PERMUTATIONS, ROLES, permutations_of
-from agc.variations import KINEMATIC_VARIATIONS
+from agc.fast.columns import read_columns
+from agc.hists.build import empty_histograms
+from agc.inputs.variations import KINEMATIC_VARIATIONS
+from agc.ttbar.features import FEATURES, feature_histograms
+from agc.ttbar.ml.assignments import AssignmentColumns, read_assignment_columns
+from agc.ttbar.permutations import (
+    FIRST_PERMUTATION,
+    PERMUTATIONS,
+    ROLES,
+    permutations_of,
+)
 from support.assignment import (
     Arrays,
     all_features,

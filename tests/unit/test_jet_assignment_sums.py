@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-import agc.jet_assignment
-from agc.features import FEATURES, feature_histograms
-from agc.jet_assignment import (
+import agc.ttbar.ml.jet_assignment
+from agc.fast.kernel import FILLED_VARIATIONS
+from agc.inputs.variations import KINEMATIC_VARIATIONS
+from agc.ttbar.features import FEATURES, feature_histograms
+from agc.ttbar.ml.jet_assignment import (
     AssignmentModels,
     FeatureSums,
     assignment_models,
     feature_sums,
 )
-from agc.kernel import FILLED_VARIATIONS
-from agc.variations import KINEMATIC_VARIATIONS
 from support.assignment import (
     Arrays,
     all_features,
@@ -134,7 +134,7 @@ def test_the_sums_do_not_depend_on_how_events_are_cut(
     ]
     assert_identical(parts[2] + parts[0] + parts[1], whole)
     # no block may be smaller than the 180 permutations of one event
-    monkeypatch.setattr(agc.jet_assignment, "BLOCK_ROWS", 200)
+    monkeypatch.setattr(agc.ttbar.ml.jet_assignment, "BLOCK_ROWS", 200)
     assert_identical(feature_sums(*chunk_of(arrays), models), whole)
 
 

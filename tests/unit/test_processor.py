@@ -13,14 +13,14 @@ from coffea.processor import FuturesExecutor, IterativeExecutor, Runner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agc.columns import read_columns
-from agc.filesets import standin_fileset
-from agc.histograms import REGIONS
-from agc.kernel import fill_sums
-from agc.processor import TtbarProcessor
-from agc.runs import run_ttbar
-from agc.samples import SAMPLES
-from agc.variations import variations_of
+from agc.fast.columns import read_columns
+from agc.fast.kernel import fill_sums
+from agc.fast.processor import TtbarProcessor
+from agc.hists.build import REGIONS
+from agc.inputs.filesets import standin_fileset
+from agc.inputs.samples import SAMPLES
+from agc.inputs.variations import variations_of
+from agc.ttbar.runs import run_ttbar
 from support.nanoaod import (
     COLLECTIONS,
     events_from,

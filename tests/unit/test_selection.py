@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agc import selection
-from agc.exact_sums import bin_of, to_weight_step
+from agc.fast import selection
+from agc.fast.exact_sums import bin_of, to_weight_step
 
 NAN = math.nan
 

@@ -13,7 +13,7 @@ import pytest
 import uproot
 import vector
 
-from agc.samples import LUMI_PB, SAMPLES, XSEC_PB
+from agc.inputs.samples import LUMI_PB, SAMPLES, XSEC_PB
 from agc.simulation.events import simulate_batch
 from agc.simulation.generator import generate, generator_version
 from agc.simulation.jets import cluster, reconstruct

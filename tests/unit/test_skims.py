@@ -17,8 +17,6 @@ import pytest
 import uproot
 from coffea.processor import FuturesExecutor, IterativeExecutor
 
-from agc import skims
-from agc.columns import BRANCHES, load_columns, read_columns
 from agc.errors import (
     AnalysisError,
     InputFileError,
@@ -26,12 +24,14 @@ from agc.errors import (
     MissingTreeError,
     UnreadableFileError,
 )
-from agc.filesets import TREE, standin_fileset
-from agc.histograms import REGIONS
-from agc.kernel import fill_sums
-from agc.preselection import preselected, taken
-from agc.runs import run_ttbar
-from agc.skims import clear_skims, load_skim, skim_folder, skims_bytes
+from agc.fast import skims
+from agc.fast.columns import BRANCHES, load_columns, read_columns
+from agc.fast.kernel import fill_sums
+from agc.fast.preselection import preselected, taken
+from agc.fast.skims import clear_skims, load_skim, skim_folder, skims_bytes
+from agc.hists.build import REGIONS
+from agc.inputs.filesets import TREE, standin_fileset
+from agc.ttbar.runs import run_ttbar
 from support.nanoaod import events_from, fileset_of, random_events, write_file
 
 QUIET = IterativeExecutor(status=False)
@@ -265,7 +265,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(
 PROGRAM = """
 import sys
 from pathlib import Path
-from agc.skims import load_skim
+from agc.fast.skims import load_skim
 print(len(load_skim(sys.argv[1], sys.argv[2], Path(sys.argv[3])).events.event))
 """
 
@@ -293,7 +293,7 @@ def test_other_code_makes_another_skim(
     before = skim_elsewhere(package, file, TREE, folder)
     assert before == skim_elsewhere(package, file, TREE, folder)
     assert len(kept(folder)) == 1
-    selection = package / "agc" / "selection.py"
+    selection = package / "agc" / "fast" / "selection.py"
     source = selection.read_text()
     changed = source.replace("MIN_JETS = 4", "MIN_JETS = 5")
     assert changed != source
@@ -306,19 +306,21 @@ def test_every_module_that_decides_the_content_is_in_the_key() -> None:
     harmless = {
         "compiled",  # how, not what
         "errors",
-        "exact_sums",  # sums over what a skim gives
-        "histograms",  # the binning: the reason to run again
-        "samples",  # names and cross-sections
+        "fast.exact_sums",  # sums over what a skim gives
+        "hists.build",  # the binning: the reason to run again
+        "inputs.samples",  # names and cross-sections
     }
     decisive = {module.__name__.removeprefix("agc.") for module in skims.MODULES}
     imported: set[str] = set()
     for module in (*skims.MODULES, skims):
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "agc":
-                imported |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module is not None:
-                package, _, name = node.module.partition(".")
-                imported |= {name} if package == "agc" else set()
+            if not isinstance(node, ast.ImportFrom) or node.module is None:
+                continue
+            package, _, name = node.module.partition(".")
+            if package == "agc" and name in {"fast", "inputs", "ttbar"}:
+                imported |= {f"{name}.{alias.name}" for alias in node.names}
+            elif package == "agc":
+                imported.add(name)
     assert imported - harmless == decisive
 
 

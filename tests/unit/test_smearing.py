@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from agc.smearing import philox4x32, standard_normal
+from agc.ttbar.smearing import philox4x32, standard_normal
 
 ALL_ONES = 0xFFFFFFFF
 

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from coffea.processor import IterativeExecutor
 
-from agc.assignments import signal_events
 from agc.errors import MissingBranchError
-from agc.filesets import TREE, standin_fileset
-from agc.permutations import permutations_of
-from agc.rootfiles import load_arrays
-from agc.training import Hyperparameters, candidates
-from agc.training_data import TRAINING_DATASET, TrainingData, training_data
-from agc.truth import (
+from agc.inputs.filesets import TREE, standin_fileset
+from agc.inputs.rootfiles import load_arrays
+from agc.ttbar.ml.assignments import signal_events
+from agc.ttbar.ml.training import Hyperparameters, candidates
+from agc.ttbar.ml.training_data import TRAINING_DATASET, TrainingData, training_data
+from agc.ttbar.ml.truth import (
     TRUTH_BRANCHES,
     TruthColumns,
     jet_labels,
     read_truth_columns,
     true_roles,
 )
+from agc.ttbar.permutations import permutations_of
 from support.assignment import DRAWN, chunk_of, standin_arrays
 
 EXECUTOR = IterativeExecutor(status=False)

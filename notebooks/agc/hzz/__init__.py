@@ -1,7 +1,6 @@
 """The AGC HZZ task: H -> ZZ* -> 4 leptons in ATLAS Open Data.
 
-One module each: `samples` (what there is, cross-sections, weights), `files` (where to
-read it), `columns` (reading, units), `selection`, `variations`, `histograms`, `runs`
-(from files to histograms), `workspace` and `fits` (the statistical model), `plots` and
-`tables`. `simulation` makes the stand-in that ships with the notebooks.
+One module each: `samples` (what there is, cross-sections, what is fitted), `files`
+(where to read it), `columns` (reading, units), `processor` (selection, mass, cut flow)
+and `tables`. `simulation` makes the stand-in that ships with the notebooks.
 """

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from agc.errors import CatalogError
-from agc.hzz.catalog import fetch_file, kept_file, verified
-from agc.hzz.samples import DATA, SAMPLES, SIMULATED
-from agc.simulation.manifest import MANIFEST, read_manifest
+from agc.hzz.columns import TREE
+from agc.hzz.samples import DATA, SAMPLES, Sample
+from agc.inputs.catalog import TIMEOUT_S, fetched
+from agc.inputs.filesets import Dataset, Fileset
 
 __all__ = [
     "SHARED_FOLDER",
@@ -25,12 +27,17 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
+#: ATLAS Open Data at 13 TeV, four-lepton selection: record 15005 of the CERN Open Data
+#: portal.
+BASE_URL = "https://opendata.cern.ch/record/15005/files/"
 #: The simulated stand-in that is shipped with the notebooks.
 STANDIN_FOLDER = Path(__file__).resolve().parents[2] / "inputs" / "hzz"
 #: Where the public files are looked for beside the repository.
 SHARED_FOLDER = (
     Path(__file__).resolve().parents[4] / "shared" / "data" / "atlas-open-data-4lep"
 )
+#: The simulated samples without which there is nothing to fit.
+_NEEDED = ("llll", "ggH125_ZZ4lep")
 #: Longest wait for a server that nobody asked for, in seconds.
 _ASIDE_TIMEOUT_S = 5.0
 
@@ -42,17 +49,11 @@ Source = Literal["auto", "catalog", "standin"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files, how they are normalised, and whose they are."""
+    """Files with what they are normalised by, and whose they are."""
 
-    files: dict[str, str]
-    """Path by dataset; the names are those of `agc.hzz.samples.SAMPLES`."""
-
-    sumw: dict[str, float]
-    """Sum of weights by dataset, where it is not that of the public file."""
-
+    fileset: Fileset
     real_data: bool
     """Whether the data are collisions that ATLAS recorded."""
-
     real_simulation: bool
     """Whether the simulation is ATLAS's."""
 
@@ -69,142 +70,99 @@ class Inputs:
 def hzz_inputs(source: Source = "auto") -> Inputs:
     """Return the inputs of the HZZ task.
 
-    Parameters
-    ----------
-    source
-        Where from; see `Source`. With ``"auto"`` the four small files of collision data
-        are taken from beside the repository, from the cache, or from the network, and
-        replaced by the stand-in where there is none of these.
-
-    Returns
-    -------
-    Inputs
-        Collision data or their stand-in, and simulated samples.
+    With ``"auto"`` the four small files of collision data are taken from beside the
+    repository, from the cache, or from the network, and replaced by the stand-in where
+    there is none of these: the same on a laptop, on Binder and at a facility.
 
     Raises
     ------
     CatalogError
         A public file cannot be had with ``"catalog"``, the stand-in is not complete, or
         there is no such source.
-
-    Notes
-    -----
-    The same on a laptop, on Binder and at a facility: which of them it is shows in the
-    label only.
     """
     if source == "catalog":
-        files = {sample.name: str(fetch_file(sample)) for sample in SAMPLES}
-        return Inputs(files, {}, real_data=True, real_simulation=True)
+        fileset = {s.name: _dataset(s, _public_file(s)) for s in SAMPLES}
+        return Inputs(fileset, real_data=True, real_simulation=True)
     if source not in ("auto", "standin"):
         msg = f'source={source!r}: use "auto", "catalog" or "standin"'
         raise CatalogError(msg)
     data = collision_data() if source == "auto" else {}
-    simulated, sumw = standin_simulation()
     return Inputs(
-        (data or standin_data()) | simulated,
-        sumw,
+        (data or standin_data()) | standin_simulation(),
         real_data=bool(data),
         real_simulation=False,
     )
 
 
 def collision_data(
-    shared: Path = SHARED_FOLDER,
-    *,
-    cache: Path | None = None,
-    timeout: float = _ASIDE_TIMEOUT_S,
-) -> dict[str, str]:
+    shared: Path = SHARED_FOLDER, *, timeout: float = _ASIDE_TIMEOUT_S
+) -> Fileset:
     """Return ATLAS's collision data, or nothing where they cannot be had.
 
-    Parameters
-    ----------
-    shared
-        A folder that may have them; checked like a download.
-    cache
-        Where downloads are kept, as for `agc.hzz.catalog.fetch_file`.
-    timeout
-        Longest wait for an answer of the server, in seconds.
-
-    Returns
-    -------
-    dict of str to str
-        Path by dataset: all four periods, or none.
+    A shared folder that has them is checked like a download.
     """
+    import pooch
+
     periods = [sample for sample in SAMPLES if sample.process == DATA]
-    for place in (
-        {sample.name: shared / sample.file for sample in periods},
-        {sample.name: kept_file(sample, cache) for sample in periods},
-    ):
-        if all(verified(path) for path in place.values()):
-            return {name: str(path) for name, path in place.items()}
+    beside = {sample.name: shared / sample.file for sample in periods}
     try:
-        return {
-            sample.name: str(
-                fetch_file(sample, cache=cache, timeout=timeout, longest=4 * timeout)
-            )
-            for sample in periods
-        }
+        if all(pooch.file_hash(str(beside[s.name])) == s.sha256 for s in periods):
+            return {s.name: _dataset(s, beside[s.name]) for s in periods}
+    except OSError:
+        pass
+    try:
+        return {s.name: _dataset(s, _public_file(s, timeout)) for s in periods}
     except CatalogError as error:
         _log.info("the stand-in replaces the collision data: %s", error)
         return {}
 
 
-def standin_data(folder: Path = STANDIN_FOLDER) -> dict[str, str]:
-    """Return the pseudo-data that stand for the collision data.
-
-    Parameters
-    ----------
-    folder
-        Where the stand-in is.
-
-    Returns
-    -------
-    dict of str to str
-        One file, in the place of the first period.
-    """
-    from agc.hzz.simulation.recipes import PSEUDODATA
-
-    return {"data_A": str(folder / f"{PSEUDODATA}.root")}
+def standin_data(folder: Path = STANDIN_FOLDER) -> Fileset:
+    """Return the pseudo-data that stand for the collision data."""
+    return {"data_A": _dataset(SAMPLES[0], folder / "data_standin.root")}
 
 
-def standin_simulation(
-    folder: Path = STANDIN_FOLDER,
-) -> tuple[dict[str, str], dict[str, float]]:
-    """Return the simulated samples of the stand-in.
-
-    Parameters
-    ----------
-    folder
-        Where its files and the manifest are.
-
-    Returns
-    -------
-    files : dict of str to str
-        Path by dataset; there is no Z+jets, no ttbar and no ZH.
-    sumw : dict of str to float
-        The sums of weights to normalise with.
+def standin_simulation(folder: Path = STANDIN_FOLDER) -> Fileset:
+    """Return the simulated samples: there is no Z+jets, no ttbar and no ZH.
 
     Raises
     ------
     CatalogError
         The manifest is missing, or lacks the ZZ or the ggH sample.
     """
+    manifest = folder / "manifest.json"
     try:
-        listed = read_manifest(folder)["samples"]
-        there = [s.name for s in SIMULATED if s.name in listed]
-        sumw = {name: float(listed[name]["sumw"]) for name in there}
-        files = {name: str(folder / listed[name]["file"]) for name in there}
-        missing = {"llll", "ggH125_ZZ4lep"} - files.keys()
+        listed = json.loads(manifest.read_text())["samples"]
+        fileset = {
+            s.name: _dataset(s, folder / listed[s.name]["file"], listed[s.name]["sumw"])
+            for s in SAMPLES
+            if s.process != DATA and (s.name in listed or s.name in _NEEDED)
+        }
     except (OSError, ValueError, KeyError) as error:
         msg = (
-            f"the stand-in's {folder / MANIFEST} cannot be used "
-            f"({type(error).__name__}: {error}): get the file back with git"
+            f"the stand-in's {manifest} cannot be used ({type(error).__name__}: "
+            f"{error}): get the files back with git, or make them anew: make sample"
         )
         raise CatalogError(msg) from error
-    if missing:
-        msg = (
-            f"the stand-in in {folder} lacks {', '.join(sorted(missing))}: get the "
-            "files back with git, or make them anew: make sample"
-        )
-        raise CatalogError(msg)
-    return files, sumw
+    return fileset
+
+
+def _public_file(sample: Sample, timeout: float = TIMEOUT_S) -> Path:
+    return fetched(
+        BASE_URL + sample.file,
+        sample.sha256,
+        without='Without a network use SOURCE = "auto", which needs none',
+        folder="atlas-open-data-4lep",
+        timeout=timeout,
+    )
+
+
+def _dataset(sample: Sample, file: Path, sumw: float | None = None) -> Dataset:
+    metadata = {
+        "process": sample.process,
+        "variation": "nominal",
+        "xsec_pb": sample.xsec_pb,
+    }
+    if sample.process != DATA:
+        metadata["sumw"] = float(sample.sumw if sumw is None else sumw)
+    return {"files": {str(file): TREE}, "metadata": metadata, "nevts": {}}

@@ -1,18 +1,23 @@
-"""The samples of the HZZ task: collision data, processes, cross-sections, weights."""
+"""The AGC's HZZ task: its samples, and what plots and fits need to know of it.
+
+The systematic variations are the AGC's, which means them as a technical example: the
+size of the scale factors' uncertainty and of the mass scale's is not ATLAS's.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agc.inputs.config import NOMINAL, Channel, Config, Process, Systematic
+
 __all__ = [
     "DATA",
     "LUMI_PB",
-    "PROCESSES",
-    "PROCESS_COLOURS",
-    "PROCESS_LABELS",
+    "REGION",
     "SAMPLES",
-    "SIMULATED",
+    "VARIATIONS",
     "Sample",
+    "hzz_config",
     "sample_named",
 ]
 
@@ -22,22 +27,22 @@ LUMI_PB = 10_000.0
 
 #: The name of the collision data on the histograms' process axis.
 DATA = "data"
+#: The one region of the task.
+REGION = "Signal_region"
 
-#: The simulated processes, in the order of the histograms' axis and of the stack from
-#: the bottom up.
-PROCESSES = ("Z_tt", "ZZ", "signal")
-
-#: How plots and tables write each process.
-PROCESS_LABELS = {
-    "Z_tt": r"$Z$, $t\bar{t}$",
-    "ZZ": r"$ZZ^{*}$",
-    "signal": r"$H \to ZZ^{*}$, $m_H = 125$ GeV",
+#: Every label of the variation axis: factors on the event's weight and on its mass.
+#: Source: the AGC reference implementation (iris-hep/analysis-grand-challenge).
+VARIATIONS = {
+    NOMINAL: (1.0, 1.0),
+    "scaleFactorUP": (1.1, 1.0),
+    "scaleFactorDOWN": (0.9, 1.0),
+    "m4lUP": (1.0, 1.01),
+    "m4lDOWN": (1.0, 0.99),
 }
 
-#: Purple, red and light blue, which ATLAS has used for these processes since the
-#: discovery (Phys. Lett. B 716 (2012) 1, figure 2), from M. Petroff's sequence for
-#: colour-blind readers (arXiv:2107.02270).
-PROCESS_COLOURS = {"Z_tt": "#964a8b", "ZZ": "#e42536", "signal": "#92dadd"}
+#: How far a systematic may go, in units of its uncertainty. Beside a narrow peak the
+#: extrapolated mass scale makes negative yields from 2.5 on, where no likelihood is.
+_BOUND = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,26 +51,16 @@ class Sample:
 
     name: str
     """The dataset's name in filesets, as in the file's name."""
-
     process: str
-    """`DATA`, or one of `PROCESSES`."""
-
+    """`DATA`, or a process of `hzz_config`."""
     file: str
     """The name of the public file."""
-
     xsec_pb: float = 0.0
     """Cross-section times branching fraction in pb; 0 for collision data."""
-
     sumw: float = 1.0
     """The sum of the generated events' ``mcWeight``, before any selection."""
-
-    red_eff: float = 1.0
-    """The fraction of it that a reduced file stands for: 1 in all of these."""
-
-    @property
-    def is_data(self) -> bool:
-        """Whether these are collisions, each of which counts once."""
-        return self.process == DATA
+    sha256: str | None = None
+    """The public file's; nobody has published those of the simulated files."""
 
 
 def _simulated(
@@ -74,6 +69,13 @@ def _simulated(
     return Sample(name, process, f"mc_{number}.{name}.4lep.root", xsec_pb, sumw)
 
 
+_DATA_SHA256 = {
+    "A": "8a0de39015dcc46ec3e65fd56234bbb8809c0fb1e16e6511a7872627bb7b6675",
+    "B": "198d5f06b0f24cdf08f4a3342f142aa2ed3eded3f39ea8f18fb963b681fd1411",
+    "C": "3f1cd0a4fca42013f718bd219a043ec4fff0b7268707ea0894f6ce379e2f0c56",
+    "D": "7e103be7359e402032a5dbe01d3f5105fddbcc043bce3a187993fb99f7cc6e1e",
+}
+
 #: Four periods of collision data and eight simulated samples. Source of the numbers:
 #: ``utils/infofile.py`` of the AGC reference implementation
 #: (iris-hep/analysis-grand-challenge), as ATLAS published it with the files. The
@@ -81,7 +83,10 @@ def _simulated(
 #: the ratio of the cross-sections would be 2e-4 pb); it is upstream's value, and no
 #: event of a stand-in has it.
 SAMPLES = (
-    *(Sample(f"data_{p}", DATA, f"data_{p}.4lep.root") for p in "ABCD"),
+    *(
+        Sample(f"data_{period}", DATA, f"data_{period}.4lep.root", sha256=sha256)
+        for period, sha256 in _DATA_SHA256.items()
+    ),
     _simulated("Zee", "Z_tt", 361106, 1950.5295, 150_277_594_200.0),
     _simulated("Zmumu", "Z_tt", 361107, 1950.6321, 147_334_691_090.0),
     _simulated("ttbar_lep", "Z_tt", 410000, 452.693559, 49_386_600.0),
@@ -92,22 +97,9 @@ SAMPLES = (
     _simulated("ZH125_ZZ4lep", "signal", 341947, 2.1424784e-6, 150_000.0),
 )
 
-#: The simulated ones among them.
-SIMULATED = tuple(sample for sample in SAMPLES if not sample.is_data)
-
 
 def sample_named(name: str) -> Sample:
-    """Return the sample of a dataset's name.
-
-    Parameters
-    ----------
-    name
-        For example ``"data_A"`` or ``"llll"``.
-
-    Returns
-    -------
-    Sample
-        The entry of `SAMPLES` with that name.
+    """Return the sample of a dataset's name, for example ``"llll"``.
 
     Raises
     ------
@@ -120,3 +112,46 @@ def sample_named(name: str) -> Sample:
     known = ", ".join(sample.name for sample in SAMPLES)
     msg = f"unknown dataset {name!r}: the HZZ task has {known}"
     raise KeyError(msg)
+
+
+def hzz_config(*, real_data: bool) -> Config:
+    """Return the task as the AGC defines it (``config.yml`` of its HZZ analysis).
+
+    Plots say whether the data are collisions that ATLAS recorded.
+    """
+    title = r"$\mathbf{ATLAS}$ Open Data" if real_data else "Pseudo-data by Casa"
+    # Red, light blue and purple, which ATLAS has used for these processes since the
+    # discovery (Phys. Lett. B 716 (2012) 1, figure 2), from M. Petroff's sequence for
+    # colour-blind readers (arXiv:2107.02270).
+    processes = {
+        "signal": Process(r"$H \to ZZ^{*}$, $m_H = 125$ GeV", "#92dadd"),
+        "ZZ": Process(r"$ZZ^{*}$", "#e42536"),
+        "Z_tt": Process(r"$Z$, $t\bar{t}$", "#964a8b", optional=True),
+    }
+    both = tuple(processes)
+    return Config(
+        name="ATLAS_HZZ",
+        processes=processes,
+        systematics=[
+            Systematic(
+                "Scalefactor_variation",
+                "weight",
+                both,
+                "scaleFactorUP",
+                "scaleFactorDOWN",
+                bound=_BOUND,
+            ),
+            Systematic(
+                "m4l_variation", "kinematic", both, "m4lUP", "m4lDOWN", bound=_BOUND
+            ),
+            Systematic("ZZ_norm", "norm", ("ZZ",), size=0.1),
+        ],
+        titles={REGION: f"{title}\n$H \\to ZZ^{{*}} \\to 4\\ell$"},
+        fit_channels={REGION: Channel()},
+        signal="signal",
+        poi="Signal_norm",
+        lumi_pb=LUMI_PB,
+        data=DATA,
+        points="Data" if real_data else "Pseudo-data",
+        experiment="ATLAS",
+    )

@@ -1,25 +1,21 @@
-"""Tables of the HZZ task: inputs, cut flow, yields in windows of mass."""
+"""Tables of the HZZ task: cut flow, yields in windows of mass."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
-from agc.hzz.histograms import event_weight, processes_of
-from agc.hzz.samples import DATA, sample_named
-from agc.hzz.selection import CHANNELS, CUTS
-from agc.spectra import contents, spectrum, variances
-from agc.variations import NOMINAL
+from agc.hists.spectra import contents, processes_of, spectrum, variances
+from agc.hzz.samples import DATA, LUMI_PB, hzz_config
+from agc.inputs.config import NOMINAL
+from agc.inputs.filesets import event_weight
 
 if TYPE_CHECKING:
     import hist
 
-    from agc.hzz.files import Inputs
-    from agc.hzz.runs import HzzResult
+    from agc.hzz.processor import HzzResult
+    from agc.inputs.filesets import Fileset
 
-__all__ = ["WINDOWS", "Row", "cut_flow", "input_table", "yields"]
+__all__ = ["WINDOWS", "Row", "cut_flow", "yields"]
 
 #: A row of a table, by column.
 Row: TypeAlias = dict[str, str | float]
@@ -34,83 +30,34 @@ WINDOWS = {
 }
 
 
-def input_table(inputs: Inputs) -> list[Row]:
-    """Return one row for each dataset.
+def cut_flow(result: HzzResult, fileset: Fileset) -> list[Row]:
+    """Return what is left after each cut, then of each final state.
 
-    Parameters
-    ----------
-    inputs
-        As `agc.hzz.files.hzz_inputs` gives them.
-
-    Returns
-    -------
-    list of dict
-        With the columns ``dataset``, ``process``, ``cross-section [pb]`` (0 for
-        collisions), ``weight`` (what an event's own weight is multiplied by), ``file``.
+    A column for the data and for each simulated process, in events at the luminosity.
     """
-    return [
-        {
-            "dataset": name,
-            "process": (sample := sample_named(name)).process,
-            "cross-section [pb]": sample.xsec_pb,
-            "weight": event_weight(sample, inputs.sumw.get(name)),
-            "file": Path(file).name,
-        }
-        for name, file in inputs.files.items()
-    ]
-
-
-def cut_flow(result: HzzResult) -> list[Row]:
-    """Return what is left after each cut, and of each final state.
-
-    Parameters
-    ----------
-    result
-        Of a run.
-
-    Returns
-    -------
-    list of dict
-        A row for each cut, then one for each final state; a column for the data and for
-        each simulated process, in events at the luminosity.
-    """
-    rows: list[Row] = [{"cut": name} for name in (*CUTS, *CHANNELS.values())]
+    rows: dict[str, Row] = {}
     for name, steps in result.cutflow.items():
-        sample = sample_named(name)
-        weight = event_weight(sample, result.sumw.get(name))
-        both = np.concatenate([steps, result.channels[name]])
-        for row, (_, summed) in zip(rows, both, strict=True):
-            row[sample.process] = float(row.get(sample.process, 0.0)) + weight * summed
-    return rows
+        weight = event_weight(fileset[name], lumi_pb=LUMI_PB)
+        process = fileset[name]["metadata"]["process"]
+        for cut, (_, summed) in steps.items():
+            row = rows.setdefault(cut, {"cut": cut})
+            row[process] = float(row.get(process, 0.0)) + weight * summed
+    return list(rows.values())
 
 
 def yields(histogram: hist.Hist[Any]) -> list[Row]:
-    """Return observed and expected events in windows of mass.
+    """Return observed and expected events in `WINDOWS`.
 
-    Parameters
-    ----------
-    histogram
-        As `agc.hzz.histograms.histogram_of` returns it.
-
-    Returns
-    -------
-    list of dict
-        A row for each of `WINDOWS`: ``window``, ``m(4l) [GeV]``, the processes, their
-        ``sum``, its ``uncertainty`` from the number of simulated events, the ``data``.
+    The uncertainty of the sum is that of the number of simulated events.
     """
     edges = histogram.axes["observable"].edges
-    processes = processes_of(histogram)
+    processes = processes_of(histogram, list(hzz_config(real_data=False).processes))
     rows: list[Row] = []
     for name, (low, high) in WINDOWS.items():
         bins = (edges[:-1] >= low) & (edges[1:] <= high)
-        expected = {
-            p: float(contents(spectrum(histogram, p, NOMINAL))[bins].sum())
-            for p in processes
-        }
-        variance = sum(
-            float(variances(spectrum(histogram, p, NOMINAL))[bins].sum())
-            for p in processes
-        )
+        nominal = {p: spectrum(histogram, p, NOMINAL) for p in processes}
+        expected = {p: float(contents(h)[bins].sum()) for p, h in nominal.items()}
+        variance = sum(float(variances(h)[bins].sum()) for h in nominal.values())
         observed = contents(spectrum(histogram, DATA, NOMINAL))[bins].sum()
         rows.append(
             {

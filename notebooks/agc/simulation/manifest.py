@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from agc.samples import sample_named
+from agc.inputs.samples import sample_named
 from agc.simulation.generator import covered_fraction, generator_version
 from agc.simulation.nanoaod import content_digest
 from agc.simulation.processes import BASE_SEED, COMMON, Recipe

@@ -144,7 +144,7 @@ _WJET = (
     *_LEPTONIC_W,
 )
 
-#: One recipe for each of `agc.samples.SAMPLES`.
+#: One recipe for each of `agc.inputs.samples.SAMPLES`.
 RECIPES = {
     "ttbar__nominal": Recipe(
         "gg, qqbar -> ttbar, simple shower",

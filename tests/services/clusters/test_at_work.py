@@ -13,7 +13,7 @@ from coffea.processor import DaskExecutor, IterativeExecutor
 from distributed.client import FutureCancelledError
 from distributed.diagnostics.plugin import ForwardOutput
 
-from agc.runs import run_ttbar
+from agc.ttbar.runs import run_ttbar
 from casa_env import dask_client, ship
 from support.nanoaod import fileset_of, random_events, write_file
 from support.processes import dask_scheduler, dask_worker, kill_group

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from coffea.processor import DaskExecutor, IterativeExecutor
 
-from agc.filesets import ttbar_fileset
-from agc.references import save_histograms
-from agc.runs import run_ttbar
+from agc.hists.io import save_histograms
+from agc.inputs.filesets import ttbar_fileset
+from agc.ttbar.runs import run_ttbar
 from casa_env import dask_client, run_notebook, ship
 from support.certificates import Authority
 from support.processes import dask_scheduler

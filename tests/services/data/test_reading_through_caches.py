@@ -22,8 +22,8 @@ from coffea import processor
 from coffea.nanoevents import BaseSchema
 from XRootD import client
 
-from agc.filesets import standin_fileset
-from agc.runs import run_ttbar
+from agc.inputs.filesets import standin_fileset
+from agc.ttbar.runs import run_ttbar
 from casa_env import xcache_fileset, xcache_url
 from casa_env.settings import Settings
 from fsspec_failover import (

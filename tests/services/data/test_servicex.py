@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from coffea.processor import IterativeExecutor
 
-from agc.columns import BRANCHES
 from agc.errors import AnalysisError
-from agc.filesets import standin_fileset
-from agc.runs import run_ttbar
+from agc.fast.columns import BRANCHES
+from agc.fast.servicex import CUT, delivered_fileset, result_fileset
+from agc.inputs.filesets import standin_fileset
 from agc.served.servicex import servicex_config
-from agc.servicex_query import CUT, delivered_fileset, result_fileset
+from agc.ttbar.runs import run_ttbar
 from casa_env import doctor
 from casa_env.doctor import Status
 from casa_env.errors import CredentialsError

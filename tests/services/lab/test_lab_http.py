@@ -109,7 +109,7 @@ def test_a_clones_cluster_imports_what_lies_beside_the_notebooks(
     cluster: dict[str, Any],
 ) -> None:
     with Client(cluster["scheduler_address"], set_as_default=False) as client:
-        name = client.submit(eval, "__import__('agc.samples').__name__")
+        name = client.submit(eval, "__import__('agc.inputs.samples').__name__")
         assert name.result(timeout=60) == "agc"
 
 

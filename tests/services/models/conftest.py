@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agc.features import FEATURES
-from agc.jet_assignment import AssignmentModels
-from agc.model_store import MODEL_NAME, model_versions, shipped_models
 from agc.served.repository import write_model_repository
+from agc.ttbar.features import FEATURES
+from agc.ttbar.ml.jet_assignment import AssignmentModels
+from agc.ttbar.ml.model_store import MODEL_NAME, model_versions, shipped_models
 from casa_env.models.mlflow import Plugin
 from support.assignment import all_features, chunk_of, standin_arrays
 from support.mlflow_server import mlflow_server

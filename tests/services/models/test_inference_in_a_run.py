@@ -13,20 +13,21 @@ import requests
 from coffea.processor import DaskExecutor, IterativeExecutor
 from distributed import Client, LocalCluster
 
-from agc import plots
 from agc.errors import AnalysisError
-from agc.feature_fit import FIT_FEATURES, feature_fit
-from agc.filesets import standin_fileset
-from agc.fits import fit_workspace
-from agc.jet_assignment import AssignmentModels
-from agc.model_store import MODEL_NAME
-from agc.pseudodata import pseudodata
-from agc.runs import TtbarResult, run_ttbar
-from agc.scoring import assignment_here
+from agc.inputs.filesets import standin_fileset
+from agc.model.fit import fit_workspace
+from agc.model.pseudodata import pseudodata
+from agc.model.templates import fit_templates
+from agc.model.workspace import build_workspace
 from agc.served.failures import InferenceError
 from agc.served.predictor import IN_PROCESS
-from agc.templates import fit_templates
-from agc.workspace import build_workspace
+from agc.show.stack import plot_prediction
+from agc.ttbar.config import ttbar_config
+from agc.ttbar.feature_fit import FIT_FEATURES, feature_fit
+from agc.ttbar.ml.jet_assignment import AssignmentModels
+from agc.ttbar.ml.model_store import MODEL_NAME
+from agc.ttbar.ml.scoring import assignment_here
+from agc.ttbar.runs import TtbarResult, run_ttbar
 from casa_env.settings import Settings, load_settings
 from support.processes import kill_group
 from support.triton import Triton, triton
@@ -161,9 +162,10 @@ def test_skims_do_not_have_what_assigning_jets_needs(
 def test_the_features_get_the_main_fits_result_without_a_new_fit(
     in_process: TtbarResult,
 ) -> None:
-    templates = fit_templates(in_process.histograms)
-    fit = fit_workspace(build_workspace(templates, pseudodata(templates)))
-    carried = feature_fit(in_process.features, fit)
+    task = ttbar_config()
+    templates = fit_templates(in_process.histograms, task)
+    fit = fit_workspace(build_workspace(templates, pseudodata(templates), task))
+    carried = feature_fit(in_process.features, fit, task)
     config = carried.postfit.model.config
     assert sorted(config.channels) == sorted(FIT_FEATURES)
     ttbar = config.samples.index("ttbar")
@@ -180,7 +182,8 @@ def test_the_features_get_the_main_fits_result_without_a_new_fit(
     assert after != before
     # The main fit moves the prediction towards these data, which it has not seen.
     assert abs(totals[1] - data) < abs(totals[0] - data)
-    figure = plots.plot_prediction(
-        carried.postfit, carried.data, "deltar_w1w2", label="Simulation"
+    name = "deltar_w1w2"
+    figure = plot_prediction(
+        carried.postfit, carried.data[name], task, name, label="Simulation"
     )
     assert figure.axes[0].get_ylabel() == "Events / 1.2"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from agc.jet_assignment import AssignmentModels
-from agc.model_store import MODEL_NAME, model_versions
 from agc.served.failures import InferenceError
 from agc.served.predictor import predictor
 from agc.served.repository import publish_models
+from agc.ttbar.ml.jet_assignment import AssignmentModels
+from agc.ttbar.ml.model_store import MODEL_NAME, model_versions
 from casa_env.errors import SettingsError
 from casa_env.settings import load_settings
 from support.stores import KEY, SECRET, Store, object_store

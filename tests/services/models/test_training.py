@@ -20,10 +20,10 @@ from coffea.processor import IterativeExecutor
 from distributed import Client, LocalCluster
 from PIL import Image
 
-from agc import training_plots
 from agc.errors import AnalysisError
-from agc.filesets import standin_fileset
-from agc.model_store import (
+from agc.inputs.filesets import standin_fileset
+from agc.ttbar.ml import training_plots
+from agc.ttbar.ml.model_store import (
     ALIASES,
     MODEL_NAME,
     jet_models,
@@ -32,9 +32,9 @@ from agc.model_store import (
     save_models,
     shipped_models,
 )
-from agc.search import Result, best, search
-from agc.training import Hyperparameters, candidates
-from agc.training_data import TRAINING_DATASET, TrainingData, training_data
+from agc.ttbar.ml.search import Result, best, search
+from agc.ttbar.ml.training import Hyperparameters, candidates
+from agc.ttbar.ml.training_data import TRAINING_DATASET, TrainingData, training_data
 from casa_env import mlflow_run
 from casa_env.models.mlflow import run_info
 
@@ -168,7 +168,7 @@ def statuses(run_id: str) -> list[str]:
 @pytest.fixture(scope="module")
 def result(data: TrainingData) -> Result:
     from agc.served.runs import Trial
-    from agc.training import assess, train
+    from agc.ttbar.ml.training import assess, train
 
     training = train(data, candidates(1)[0])
     trial = Trial(uri="", run_id="", name="trial-0")
@@ -176,8 +176,8 @@ def result(data: TrainingData) -> Result:
 
 
 def test_the_shipped_models_are_what_their_recipe_makes(result: Result) -> None:
-    from agc.jet_assignment import permutation_scores
-    from agc.model_store import SHIPPED_FOLDER
+    from agc.ttbar.ml.jet_assignment import permutation_scores
+    from agc.ttbar.ml.model_store import SHIPPED_FOLDER
 
     recipe = json.loads((SHIPPED_FOLDER / "recipe.json").read_text())
     assert recipe["hyperparameters"] == result.training.parameters

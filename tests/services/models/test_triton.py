@@ -14,14 +14,14 @@ import tritonclient.grpc
 import tritonclient.http
 import xgboost
 
-from agc.features import FEATURES
-from agc.jet_assignment import AssignmentModels, best_rows, permutation_scores
-from agc.model_store import MODEL_NAME, model_versions
-from agc.permutations import FIRST_PERMUTATION
-from agc.scoring import assignment_here, score
 from agc.served.failures import InferenceError
 from agc.served.predictor import IN_PROCESS, Predictor, predictor
 from agc.served.repository import ModelVersion, write_model_repository
+from agc.ttbar.features import FEATURES
+from agc.ttbar.ml.jet_assignment import AssignmentModels, best_rows, permutation_scores
+from agc.ttbar.ml.model_store import MODEL_NAME, model_versions
+from agc.ttbar.ml.scoring import assignment_here, score
+from agc.ttbar.permutations import FIRST_PERMUTATION
 from casa_env.doctor import triton as triton_check
 from casa_env.errors import SettingsError
 from casa_env.models.triton import triton_address, triton_client

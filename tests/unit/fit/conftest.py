@@ -11,25 +11,27 @@ import hist
 import numpy as np
 import pytest
 
-from agc.fits import Fit, fit_workspace
-from agc.histograms import empty_histograms
-from agc.pseudodata import pseudodata
-from agc.samples import LUMI_PB, SAMPLES, Sample
-from agc.templates import fit_templates
-from agc.variations import variations_of
-from agc.workspace import build_workspace
+from agc.hists.build import empty_histograms
+from agc.inputs.config import Config
+from agc.inputs.samples import LUMI_PB, SAMPLES, Sample
+from agc.inputs.variations import variations_of
+from agc.model.fit import Fit, fit_workspace
+from agc.model.pseudodata import pseudodata
+from agc.model.templates import fit_templates
+from agc.model.workspace import build_workspace
+from agc.ttbar.config import ttbar_config
 
 Histograms = dict[str, hist.Hist[Any]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # pyhf 0.7.6 uses what jsonschema 4.18 deprecated. The filter may go with a release
-    # of pyhf that uses `referencing`.
+    # pyhf 0.7.6 and hepdata_validator 0.3.6 use what jsonschema 4.18 deprecated. The
+    # filter may go with releases of them that use `referencing`.
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(
                 pytest.mark.filterwarnings(
-                    "ignore:jsonschema.RefResolver is deprecated:DeprecationWarning"
+                    r"ignore:jsonschema\.\S+ is deprecated:DeprecationWarning"
                 )
             )
 
@@ -96,8 +98,13 @@ def smooth_histograms() -> Histograms:
 
 
 @pytest.fixture(scope="session")
-def templates(smooth_histograms: Histograms) -> Histograms:
-    return fit_templates(smooth_histograms)
+def config() -> Config:
+    return ttbar_config()
+
+
+@pytest.fixture(scope="session")
+def templates(smooth_histograms: Histograms, config: Config) -> Histograms:
+    return fit_templates(smooth_histograms, config)
 
 
 @pytest.fixture(scope="session")
@@ -106,8 +113,10 @@ def data(templates: Histograms) -> Histograms:
 
 
 @pytest.fixture(scope="session")
-def workspace(templates: Histograms, data: Histograms) -> dict[str, Any]:
-    return build_workspace(templates, data)
+def workspace(
+    templates: Histograms, data: Histograms, config: Config
+) -> dict[str, Any]:
+    return build_workspace(templates, data, config)
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,18 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import cabinetry
 import hist
 import numpy as np
 import pyhf
 import pytest
 
-from agc.fits import Fit, FitError, estimate, fit_workspace
-from agc.fits import _check_covariance as check_covariance
-from agc.pseudodata import pseudodata
-from agc.spectra import spectrum
-from agc.workspace import POI, build_workspace
+from agc.hists.spectra import spectrum
+from agc.inputs.config import Config
+from agc.model.fit import Fit, FitError, breakdown, estimate, fit_workspace, ranking
+from agc.model.fit import _check_covariance as check_covariance
+from agc.model.pseudodata import pseudodata
+from agc.model.workspace import build_workspace
 
 Histograms = dict[str, hist.Hist[Any]]
 
@@ -34,18 +36,20 @@ def expected_data(templates: Histograms, *, ttbar_norm: float) -> Histograms:
 
 @pytest.mark.parametrize("injected", [1.0, 1.3])
 def test_the_fit_finds_the_cross_section_that_was_put_in(
-    templates: Histograms, injected: float
+    templates: Histograms, injected: float, config: Config
 ) -> None:
     expected = expected_data(templates, ttbar_norm=injected)
-    fitted = fit_workspace(build_workspace(templates, expected))
-    assert fitted.ttbar_norm.value == pytest.approx(injected, abs=2e-3)
-    pulls = fitted.results.bestfit[[POI not in n for n in fitted.results.labels]]
+    fitted = fit_workspace(build_workspace(templates, expected, config))
+    assert fitted.poi.value == pytest.approx(injected, abs=2e-3)
+    pulls = fitted.results.bestfit[
+        ["ttbar_norm" not in n for n in fitted.results.labels]
+    ]
     constrained = np.minimum(np.abs(pulls), np.abs(pulls - 1))
     assert constrained.max() < 0.05
 
 
 def test_pseudodata_measure_about_one_with_a_meaningful_uncertainty(fit: Fit) -> None:
-    norm = fit.ttbar_norm
+    norm = fit.poi
     assert 0.85 < norm.value < 1.15
     assert 0.02 < norm.uncertainty < 0.3
     assert norm.down == pytest.approx(norm.uncertainty, rel=0.5)
@@ -78,9 +82,9 @@ def test_a_parameter_without_a_scan_has_symmetric_uncertainties(fit: Fit) -> Non
 def test_without_a_scan_the_cross_section_is_the_same(
     fit: Fit, workspace: dict[str, Any]
 ) -> None:
-    quick = fit_workspace(workspace).ttbar_norm
-    assert quick.value == fit.ttbar_norm.value
-    assert quick.down == quick.up == quick.uncertainty == fit.ttbar_norm.uncertainty
+    quick = fit_workspace(workspace).poi
+    assert quick.value == fit.poi.value
+    assert quick.down == quick.up == quick.uncertainty == fit.poi.uncertainty
 
 
 def test_an_unknown_parameter_is_answered_with_the_known_ones(fit: Fit) -> None:
@@ -88,27 +92,29 @@ def test_an_unknown_parameter_is_answered_with_the_known_ones(fit: Fit) -> None:
         estimate(fit.results, "mu")
 
 
-def with_statistics_of(templates: Histograms, factor: float) -> dict[str, Any]:
+def with_statistics_of(
+    templates: Histograms, factor: float, config: Config
+) -> dict[str, Any]:
     """The same workspace with more events: rounding then hides the minimum's shape."""
     more = {region: one * factor for region, one in templates.items()}
-    return build_workspace(more, pseudodata(more))
+    return build_workspace(more, pseudodata(more), config)
 
 
 def test_a_second_more_careful_attempt_saves_the_fit(
-    templates: Histograms, caplog: pytest.LogCaptureFixture
+    templates: Histograms, config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="agc.fits"):
-        fitted = fit_workspace(with_statistics_of(templates, 300))
+    with caplog.at_level(logging.INFO, logger="agc.model.fit"):
+        fitted = fit_workspace(with_statistics_of(templates, 300, config))
     assert "second attempt: the distance to the minimum" in caplog.text
-    assert fitted.ttbar_norm.value == pytest.approx(0.92, abs=0.03)
+    assert fitted.poi.value == pytest.approx(0.92, abs=0.03)
 
 
 def test_a_fit_that_cannot_converge_says_why_and_leaves_pyhf_as_it_was(
-    templates: Histograms,
+    templates: Histograms, config: Config
 ) -> None:
     _, optimizer = pyhf.get_backend()
     with pytest.raises(FitError, match=r"not converge: the distance .* Look at"):
-        fit_workspace(with_statistics_of(templates, 1e6))
+        fit_workspace(with_statistics_of(templates, 1e6, config))
     assert pyhf.get_backend()[1] is optimizer
 
 
@@ -117,3 +123,44 @@ def test_a_parameter_without_an_uncertainty_is_named(fit: Fit) -> None:
     uncertainty[fit.results.labels.index("b-tag NP 2")] = np.nan
     with pytest.raises(FitError, match=r"no usable covariance for b-tag NP 2:"):
         check_covariance(fit.results._replace(uncertainty=uncertainty))
+
+
+def test_the_parts_of_the_uncertainty_add_up_to_it(fit: Fit) -> None:
+    parts = fit.breakdown
+    assert list(parts) == ["data", "systematics", "simulated events"]
+    total = sum(part**2 for part in parts.values()) ** 0.5
+    assert total == pytest.approx(fit.poi.uncertainty, rel=1e-6)
+    assert all(part > 0 for part in parts.values())
+
+
+def test_the_part_of_the_data_is_what_is_left_with_all_else_fixed(
+    fit: Fit, workspace: dict[str, Any]
+) -> None:
+    model, data = cabinetry.model_utils.model_and_data(workspace)
+    fixed = [name != "ttbar_norm" for name in model.config.par_names]
+    alone = cabinetry.fit.fit(
+        model, data, fix_pars=fixed, init_pars=fit.results.bestfit.tolist()
+    )
+    expected = alone.uncertainty[model.config.par_names.index("ttbar_norm")]
+    found = breakdown(fit.results, "ttbar_norm")["data"]
+    assert found == pytest.approx(expected, rel=0.05)
+
+
+def test_the_ranking_is_that_of_repeated_fits(
+    fit: Fit, workspace: dict[str, Any]
+) -> None:
+    found = ranking(fit.results, "ttbar_norm")
+    impacts = np.abs(found.postfit_up)
+    assert (np.diff(impacts) <= 0).all()
+    model, data = cabinetry.model_utils.model_and_data(workspace)
+    first = found.labels[0]
+    at = model.config.par_names.index(first)
+    fixed = [i == at for i in range(model.config.npars)]
+    changes = []
+    for sign in (1, -1):
+        start = fit.results.bestfit.copy()
+        start[at] += sign * fit.results.uncertainty[at]
+        refit = cabinetry.fit.fit(model, data, fix_pars=fixed, init_pars=start.tolist())
+        norm = refit.bestfit[model.config.par_names.index("ttbar_norm")]
+        changes.append(abs(norm - fit.poi.value))
+    assert np.mean(changes) == pytest.approx(impacts[0], rel=0.2)

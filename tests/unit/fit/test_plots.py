@@ -8,27 +8,23 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.patches import StepPatch
 
-from agc.figures import PROCESS_COLOURS, save_figure
-from agc.fit_plots import plot_correlations, plot_pulls
-from agc.fits import Fit
-from agc.plots import plot_observable, plot_prediction
-from agc.pseudodata import pseudodata
-from agc.samples import PROCESS_LABELS, PROCESSES
-from agc.spectra import contents, spectrum
-from agc.variation_plots import plot_variation, plot_variations
-from agc.variations import SYSTEMATICS, Systematic
+from agc.hists.spectra import contents, spectrum, variances
+from agc.inputs.config import Config
+from agc.inputs.samples import PROCESS_LABELS, PROCESSES
+from agc.inputs.variations import SYSTEMATICS
+from agc.model.fit import Fit
+from agc.model.pseudodata import pseudodata
+from agc.show.fit import plot_correlations, plot_pulls, plot_ranking
+from agc.show.stack import plot_observable, plot_prediction
+from agc.show.style import save_figure
+from agc.show.variations import plot_variations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Histograms = dict[str, hist.Hist[Any]]
 LABEL = "Simulation by us, not CMS data"
-
-
-def systematic(label: str) -> Systematic:
-    return next(s for s in SYSTEMATICS if s.label == label)
 
 
 def texts(figure: Figure) -> str:
@@ -39,20 +35,22 @@ def texts(figure: Figure) -> str:
 
 @pytest.fixture(scope="session")
 def figures(
-    smooth_histograms: Histograms, templates: Histograms, data: Histograms, fit: Fit
+    smooth_histograms: Histograms, data: Histograms, fit: Fit, config: Config
 ) -> dict[str, Figure]:
-    fine = pseudodata(smooth_histograms)
-    scale = systematic("Jet energy scale")
+    fine = pseudodata(smooth_histograms)["4j2b"]
+    signal = smooth_histograms["4j2b"]
     return {
-        "observable": plot_observable(smooth_histograms, fine, "4j2b", label=LABEL),
-        "prefit": plot_prediction(fit.prefit, data, "4j1b", label=LABEL),
-        "postfit": plot_prediction(fit.postfit, data, "4j2b", label=LABEL),
-        "variation": plot_variation(
-            templates, "4j2b", scale, process="wjets", label=LABEL
+        "observable": plot_observable(signal, fine, config, "4j2b", label=LABEL),
+        "prefit": plot_prediction(
+            fit.prefit, data["4j1b"], config, "4j1b", label=LABEL
         ),
-        "variations": plot_variations(templates, "4j1b", label=LABEL),
-        "pulls": plot_pulls(fit.results, label=LABEL),
-        "correlations": plot_correlations(fit.results, label=LABEL),
+        "postfit": plot_prediction(
+            fit.postfit, data["4j2b"], config, "4j2b", label=LABEL
+        ),
+        "variations": plot_variations(signal, config, "4j2b", label=LABEL),
+        "pulls": plot_pulls(fit.results, config, label=LABEL),
+        "ranking": plot_ranking(fit.results, config, label=LABEL),
+        "correlations": plot_correlations(fit.results, config, label=LABEL),
     }
 
 
@@ -62,52 +60,51 @@ def test_every_figure_says_whose_events_these_are(figures: dict[str, Figure]) ->
 
 
 def test_every_axis_of_an_observable_has_its_unit(figures: dict[str, Figure]) -> None:
-    for name in ("observable", "postfit", "variation"):
+    for name in ("observable", "postfit"):
         main, ratio = figures[name].axes
         assert ratio.get_xlabel() == r"$m_{bjj}$ [GeV]"
         assert main.get_ylabel().startswith("Events / ")
         assert main.get_ylabel().endswith(" GeV")
+        assert any(label.get_text() for label in ratio.get_xticklabels())
+
+
+def test_pseudo_data_are_never_called_data(figures: dict[str, Figure]) -> None:
+    for name, stage in (("observable", "Pre-fit"), ("postfit", "Post-fit")):
+        _, ratio = figures[name].axes
+        assert ratio.get_ylabel() == "Pseudo-data / pred."
+        assert stage in texts(figures[name])
 
 
 def test_drawing_leaves_pyplot_and_the_style_as_they_were(
-    fit: Fit, data: Histograms
+    fit: Fit, data: Histograms, config: Config
 ) -> None:
     mpl.get_backend()  # comparing settings would choose one
     before = mpl.rcParams.copy()
-    plot_prediction(fit.postfit, data, "4j1b", label=LABEL)
+    plot_prediction(fit.postfit, data["4j1b"], config, "4j1b", label=LABEL)
+    plot_ranking(fit.results, config, label=LABEL)
     assert mpl.rcParams == before
     assert plt.get_fignums() == []
 
 
-def test_the_stack_adds_up_and_the_legend_has_its_order(
-    figures: dict[str, Figure], smooth_histograms: Histograms
-) -> None:
+def test_the_legend_has_the_order_of_the_stack(figures: dict[str, Figure]) -> None:
     main, _ = figures["observable"].axes
-    layers = [p for p in main.patches if isinstance(p, StepPatch) and not p.get_hatch()]
-    assert len(layers) == len(PROCESSES)
-    top = max(layers, key=lambda layer: layer.get_data().values.sum())
-    total = sum(
-        contents(spectrum(smooth_histograms["4j2b"], process, "nominal"))
-        for process in PROCESSES
-    )
-    np.testing.assert_allclose(top.get_data().values, total)
     entries = [text.get_text() for text in main.get_legend().get_texts()]
     assert entries == [
         "Pseudo-data",
-        "Stat. uncertainty",
         *(PROCESS_LABELS[process] for process in PROCESSES),
+        "Stat. uncertainty",
     ]
 
 
-def test_processes_have_colours_of_their_own() -> None:
-    assert len(set(PROCESS_COLOURS.values())) == len(PROCESSES)
+def test_processes_have_colours_of_their_own(config: Config) -> None:
+    assert len({p.colour for p in config.processes.values()}) == len(PROCESSES)
 
 
-def test_the_ratio_panel_shows_data_over_prediction(
+def test_the_ratio_panel_shows_data_over_prediction_with_its_events_errors(
     figures: dict[str, Figure], fit: Fit, data: Histograms
 ) -> None:
     _, ratio = figures["postfit"].axes
-    (points,) = ratio.containers
+    points = ratio.containers[0]
     channel = fit.postfit.model.config.channels.index("4j2b")
     predicted = np.sum(fit.postfit.model_yields[channel], axis=0)
     drawn = points.lines[0].get_ydata()
@@ -115,69 +112,73 @@ def test_the_ratio_panel_shows_data_over_prediction(
     low, high = ratio.get_ylim()
     assert low < drawn.min()
     assert drawn.max() < high
+    (bars,) = points.lines[2]
+    lengths = [np.ptp(segment[:, 1]) / 2 for segment in bars.get_segments()]
+    expected = np.sqrt(variances(data["4j2b"])) / predicted
+    np.testing.assert_allclose(lengths, expected)
 
 
 def test_a_bin_without_prediction_has_no_ratio_and_no_warning(
-    smooth_histograms: Histograms,
+    smooth_histograms: Histograms, config: Config
 ) -> None:
     empty = {region: one.copy() for region, one in smooth_histograms.items()}
     empty["4j1b"].view()["value"][:5] = 0
     empty["4j1b"].view()["variance"][:5] = 0
-    figure = plot_observable(empty, pseudodata(empty), "4j1b", label=LABEL)
-    (points,) = figure.axes[1].containers
-    assert np.isnan(points.lines[0].get_ydata()).sum() == 5
+    made = pseudodata(empty)["4j1b"]
+    figure = plot_observable(empty["4j1b"], made, config, "4j1b", label=LABEL)
+    drawn = figure.axes[1].containers[0].lines[0].get_ydata()
+    assert np.isfinite(drawn).sum() == 20
 
 
-def test_a_mirrored_variation_is_drawn_as_such(figures: dict[str, Figure]) -> None:
-    assert "Down (mirrored)" in texts(figures["variation"])
-
-
-def test_a_two_sided_variation_is_drawn_with_both_its_sides(
-    templates: Histograms,
+def test_a_point_beyond_the_ratios_axis_is_marked(
+    smooth_histograms: Histograms, config: Config
 ) -> None:
-    figure = plot_variation(
-        templates, "4j1b", systematic("b-tag NP 1"), process="ttbar", label=LABEL
+    made = pseudodata(smooth_histograms)["4j1b"]
+    made.view()["value"][7] *= 4
+    figure = plot_observable(
+        smooth_histograms["4j1b"], made, config, "4j1b", label=LABEL
     )
-    assert "mirrored" not in texts(figure)
-    drawn = [p.get_data().values for p in figure.axes[0].patches]
-    for name in ("btag_var_0_up", "btag_var_0_down"):
-        expected = contents(spectrum(templates["4j1b"], "ttbar", name))
-        assert any(np.allclose(values, expected) for values in drawn)
-
-
-def test_a_systematic_that_does_not_act_on_a_process_is_refused(
-    templates: Histograms,
-) -> None:
-    with pytest.raises(ValueError, match="'PS variation' does not act on 'wjets'"):
-        plot_variation(
-            templates, "4j1b", systematic("PS variation"), process="wjets", label=LABEL
-        )
+    ratio = figure.axes[1]
+    marks = [line for line in ratio.lines if line.get_marker() == "^"]
+    assert [line.get_xdata().tolist() for line in marks] == [[200.0]]
+    assert ratio.get_ylim()[0] < marks[0].get_ydata()[0] < ratio.get_ylim()[1]
 
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_the_overview_has_one_panel_for_each_systematic(
-    templates: Histograms, process: str
+    templates: Histograms, config: Config, process: str
 ) -> None:
-    figure = plot_variations(templates, "4j2b", process=process, label=LABEL)
+    figure = plot_variations(
+        templates["4j2b"], config, "4j2b", process=process, label=LABEL
+    )
     shown = [panel.get_title() for panel in figure.axes if panel.get_visible()]
     assert shown == [s.label for s in SYSTEMATICS if process in s.processes]
+    assert "Down (mirrored)" in texts(figure)
+
+
+def test_a_variation_is_drawn_relative_to_nominal(
+    figures: dict[str, Figure], smooth_histograms: Histograms
+) -> None:
+    axes = next(a for a in figures["variations"].axes if a.get_title() == "b-tag NP 1")
+    nominal = contents(spectrum(smooth_histograms["4j2b"], "ttbar", "nominal"))
+    drawn = [p.get_data().values for p in axes.patches]
+    for name in ("btag_var_0_up", "btag_var_0_down"):
+        varied = contents(spectrum(smooth_histograms["4j2b"], "ttbar", name))
+        assert any(np.allclose(values, varied / nominal) for values in drawn)
 
 
 def test_pulls_show_each_systematic_and_write_the_cross_section(
     figures: dict[str, Figure], fit: Fit
 ) -> None:
-    (axes,) = figures["pulls"].axes
-    shown = [label.get_text() for label in axes.get_yticklabels()]
-    assert sorted(shown) == sorted([*(s.label for s in SYSTEMATICS), "Luminosity"])
-    (points,) = axes.containers
-    expected = [fit.results.bestfit[fit.results.labels.index(name)] for name in shown]
-    np.testing.assert_allclose(points.lines[0].get_xdata(), expected)
-    assert f"{fit.ttbar_norm.value:.3f}" in texts(figures["pulls"])
-
-
-def test_a_cross_section_without_a_scan_is_written_symmetrically(fit: Fit) -> None:
-    figure = plot_pulls(fit.results._replace(minos_uncertainty={}), label=LABEL)
-    assert rf"\pm {fit.ttbar_norm.uncertainty:.3f}" in texts(figure)
+    for name in ("pulls", "ranking"):
+        axes = figures[name].axes[0]
+        shown = [label.get_text() for label in axes.get_yticklabels()]
+        assert sorted(shown) == sorted([*(s.label for s in SYSTEMATICS), "Luminosity"])
+        (points,) = axes.containers
+        expected = [fit.results.bestfit[fit.results.labels.index(n)] for n in shown]
+        np.testing.assert_allclose(points.lines[0].get_xdata(), expected)
+        written = f"ttbar_norm = {fit.poi.value:.3f} ± {fit.poi.uncertainty:.3f}"
+        assert written in texts(figures[name])
 
 
 def test_correlations_are_those_of_the_fit(
@@ -185,10 +186,10 @@ def test_correlations_are_those_of_the_fit(
 ) -> None:
     axes = figures["correlations"].axes[0]
     shown = [label.get_text() for label in axes.get_yticklabels()]
-    assert "ttbar_norm" in shown
+    assert shown[0] == "ttbar_norm"
     rows = [fit.results.labels.index(name) for name in shown]
     drawn = axes.images[0].get_array()
-    np.testing.assert_allclose(drawn, 100 * fit.results.corr_mat[np.ix_(rows, rows)])
+    np.testing.assert_allclose(drawn, fit.results.corr_mat[np.ix_(rows, rows)])
 
 
 def test_a_figure_is_saved_as_png_and_as_the_same_pdf_each_time(

@@ -9,15 +9,16 @@ import hist
 import numpy as np
 import pytest
 
-from agc.fits import fit_workspace
-from agc.histograms import REGIONS, empty_histograms
-from agc.pseudodata import pseudodata
-from agc.runs import normalised
-from agc.samples import PROCESSES, SAMPLES, Sample
-from agc.spectra import contents, spectrum
-from agc.templates import fit_templates
-from agc.variations import NOMINAL, SCALE_VAR, variations_of
-from agc.workspace import build_workspace
+from agc.hists.build import REGIONS, empty_histograms
+from agc.hists.spectra import contents, spectrum
+from agc.inputs.config import Config
+from agc.inputs.samples import PROCESSES, SAMPLES, Sample
+from agc.inputs.variations import NOMINAL, SCALE_VAR, variations_of
+from agc.model.fit import fit_workspace
+from agc.model.pseudodata import pseudodata
+from agc.model.templates import fit_templates
+from agc.model.workspace import build_workspace
+from agc.ttbar.runs import normalised
 
 Histograms = dict[str, hist.Hist[Any]]
 Published = Callable[[int], Histograms]
@@ -141,12 +142,12 @@ def test_the_scale_variation_changes_the_wjets_yield_alone(
 
 @pytest.mark.parametrize("n_files", [1, 5])
 def test_our_fit_gives_the_agcs_cross_section(
-    published: Published, n_files: int
+    published: Published, n_files: int, config: Config
 ) -> None:
-    templates = fit_templates(published(n_files))
-    workspace = build_workspace(templates, pseudodata(templates))
+    templates = fit_templates(published(n_files), config)
+    workspace = build_workspace(templates, pseudodata(templates), config)
     fitted = fit_workspace(workspace, minos=True)
-    norm, (value, uncertainty) = fitted.ttbar_norm, REFIT[n_files]
+    norm, (value, uncertainty) = fitted.poi, REFIT[n_files]
     print(  # noqa: T201 - the figures are what one runs this test to see
         f"N={n_files}: ttbar_norm {norm.value:.4f} ± {norm.uncertainty:.4f} "
         f"(scan -{norm.down:.4f} +{norm.up:.4f}), refit {value} ± {uncertainty}"

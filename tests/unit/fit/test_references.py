@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agc.comparison import compare
-from agc.histograms import empty_histograms
-from agc.references import load_histograms, save_histograms
+from agc.hists.build import empty_histograms
+from agc.hists.compare import compare
+from agc.hists.io import load_histograms, save_histograms
 
 Histograms = dict[str, hist.Hist[Any]]
 #: The position of ttbar/nominal on the process and variation axes.
@@ -82,26 +81,24 @@ def test_one_changed_bin_changes_two_lines(tmp_path: Path) -> None:
             strict=True,
         )
     )
-    changed = [a.split(":")[0].strip() for a, b in pairs if a != b]
-    assert changed == ['"values"', '"variances"']
+    changed = [a for a, b in pairs if a != b]
+    assert len(changed) == 2
 
 
-def test_a_process_that_was_never_filled_takes_no_space(tmp_path: Path) -> None:
-    path = tmp_path / "reference.json"
-    save_histograms(counted([1]), path)
-    stored = json.loads(path.read_text())["histograms"]
-    assert list(stored["4j1b"]["contents"]) == ["ttbar"]
-    assert stored["4j2b"]["contents"] == {}
+def test_the_versions_of_the_libraries_do_not_change_a_reference(
+    tmp_path: Path,
+) -> None:
+    save_histograms(counted([1]), tmp_path / "reference.json")
+    assert "version" not in (tmp_path / "reference.json").read_text()
 
 
 @pytest.mark.parametrize(
-    ("text", "cause"),
-    [("{", "not JSON"), ("[]", "format None"), ('{"format": "x"}', "format 'x'")],
+    "text", ["{", "[]", '{"format": "x"}', '{"4j1b": {"axes": []}}']
 )
-def test_a_file_of_another_kind_is_named(tmp_path: Path, text: str, cause: str) -> None:
+def test_a_file_of_another_kind_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match=rf"other\.json.*{cause}"):
+    with pytest.raises(ValueError, match=r"other\.json holds no histograms"):
         load_histograms(path)
 
 

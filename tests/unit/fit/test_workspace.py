@@ -10,12 +10,13 @@ import numpy as np
 import pyhf
 import pytest
 
-from agc.histograms import REGIONS
-from agc.samples import PROCESSES
-from agc.spectra import contents, spectrum
-from agc.templates import EmptyTemplateError
-from agc.variations import SYSTEMATICS
-from agc.workspace import POI, build_workspace, configuration
+from agc.hists.build import REGIONS
+from agc.hists.spectra import contents, spectrum
+from agc.inputs.config import Config
+from agc.inputs.samples import PROCESSES
+from agc.inputs.variations import SYSTEMATICS
+from agc.model.templates import EmptyTemplateError
+from agc.model.workspace import build_workspace, configuration
 
 Histograms = dict[str, hist.Hist[Any]]
 
@@ -34,14 +35,14 @@ def test_the_workspace_obeys_pyhfs_schema(workspace: dict[str, Any]) -> None:
 
 
 def test_every_systematic_is_in_the_model_exactly_once(
-    templates: Histograms, tmp_path: Path
+    templates: Histograms, tmp_path: Path, config: Config
 ) -> None:
-    config = configuration(templates, tmp_path)
-    assert cabinetry.configuration.validate(config)
-    names = [systematic["Name"] for systematic in config["Systematics"]]
+    described = configuration(templates, config, tmp_path)
+    assert cabinetry.configuration.validate(described)
+    names = [systematic["Name"] for systematic in described["Systematics"]]
     assert names == [*(s.label for s in SYSTEMATICS), "Luminosity"]
-    assert [s["Name"] for s in config["Samples"]] == ["pseudodata", *PROCESSES]
-    assert [r["Name"] for r in config["Regions"]] == [r.name for r in REGIONS]
+    assert [s["Name"] for s in described["Samples"]] == ["pseudodata", *PROCESSES]
+    assert [r["Name"] for r in described["Regions"]] == [r.name for r in REGIONS]
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -51,7 +52,7 @@ def test_a_systematic_acts_on_its_processes_and_on_no_other(
     names = {name for name, kind in modifiers(workspace, "4j1b", process)}
     expected = {s.label for s in SYSTEMATICS if process in s.processes}
     expected |= {"Luminosity", "staterror_4j1b"}
-    assert names == expected | ({POI} if process == "ttbar" else set())
+    assert names == expected | ({"ttbar_norm"} if process == "ttbar" else set())
 
 
 def test_the_parameter_of_interest_starts_at_one_between_zero_and_ten(
@@ -113,8 +114,11 @@ def test_the_same_histograms_make_the_same_file(
     templates: Histograms,
     data: Histograms,
     tmp_path: Path,
+    config: Config,
 ) -> None:
-    again = build_workspace(templates, data, folder=tmp_path / "a" / "templates")
+    again = build_workspace(
+        templates, data, config, folder=tmp_path / "a" / "templates"
+    )
     cabinetry.workspace.save(workspace, tmp_path / "first.json")
     cabinetry.workspace.save(again, tmp_path / "second.json")
     first, second = (tmp_path / f"{n}.json" for n in ("first", "second"))
@@ -126,33 +130,37 @@ def test_template_files_go_where_the_caller_says_and_nowhere_else(
     data: Histograms,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    config: Config,
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     monkeypatch.chdir(here)
-    build_workspace(templates, data)
-    build_workspace(templates, data, folder=there)
+    build_workspace(templates, data, config)
+    build_workspace(templates, data, config, folder=there)
     assert list(here.iterdir()) == []
     assert (there / "4j1b_ttbar_modified.npz").is_file()
 
 
 def test_an_empty_template_stops_the_build_before_any_file(
-    templates: Histograms, data: Histograms, tmp_path: Path
+    templates: Histograms, data: Histograms, tmp_path: Path, config: Config
 ) -> None:
     emptied = {region: one.copy().reset() for region, one in templates.items()}
     with pytest.raises(EmptyTemplateError, match="4j1b/ttbar/nominal"):
-        build_workspace(emptied, data, folder=tmp_path / "templates")
+        build_workspace(emptied, data, config, folder=tmp_path / "templates")
     assert not (tmp_path / "templates").exists()
 
 
 def test_single_empty_bins_are_no_reason_to_worry_the_user(
-    templates: Histograms, data: Histograms, caplog: pytest.LogCaptureFixture
+    templates: Histograms,
+    data: Histograms,
+    caplog: pytest.LogCaptureFixture,
+    config: Config,
 ) -> None:
     sparse = {region: histogram.copy() for region, histogram in templates.items()}
     process = PROCESSES.index("wjets")
     sparse["4j2b"].view()["value"][7, process, :] = 0
     sparse["4j2b"].view()["variance"][7, process, :] = 0
     with caplog.at_level(logging.INFO):
-        build_workspace(sparse, data)
+        build_workspace(sparse, data, config)
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
     assert logging.getLogger("cabinetry.histo").level == logging.NOTSET

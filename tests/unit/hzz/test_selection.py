@@ -7,49 +7,48 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from coffea.processor import IterativeExecutor
 
 from agc.errors import ImplausibleUnitsError
-from agc.hzz.columns import BRANCHES, TREE, read_events
-from agc.hzz.files import Inputs, collision_data, hzz_inputs, standin_data
-from agc.hzz.histograms import REGION, data_only, event_weight
-from agc.hzz.runs import HzzResult, run_hzz
-from agc.hzz.samples import DATA, sample_named
-from agc.hzz.selection import select
-from agc.references import load_histograms
-from agc.rootfiles import load_arrays
-from agc.spectra import contents, spectrum
+from agc.hists.io import load_histograms
+from agc.hists.spectra import contents, spectrum
+from agc.hzz.columns import BRANCHES, TREE, events_of
+from agc.hzz.files import collision_data, hzz_inputs, standin_data
+from agc.hzz.processor import HzzResult, data_only
+from agc.hzz.samples import DATA, REGION
+from agc.inputs.filesets import Fileset, event_weight
+from agc.inputs.rootfiles import load_arrays
+from support.hzz import run_shown
 
 if TYPE_CHECKING:
     import awkward as ak
 
 
-def run(inputs: Inputs, chunksize: int = 200_000) -> HzzResult:
-    return run_hzz(inputs, IterativeExecutor(status=False), chunksize=chunksize)
+def run(fileset: Fileset, chunksize: int = 200_000) -> HzzResult:
+    return run_shown(fileset, chunksize=chunksize)
 
 
 def standin_arrays() -> dict[str, ak.Array]:
-    (file,) = standin_data().values()
+    (file,) = standin_data()["data_A"]["files"]
     arrays, _ = load_arrays(file, TREE, BRANCHES)
     return arrays
 
 
 @pytest.fixture(scope="module")
 def standin() -> HzzResult:
-    return run(hzz_inputs("standin"))
+    return run(hzz_inputs("standin").fileset)
 
 
 @pytest.fixture(scope="module")
 def real(shared_data: Path) -> HzzResult:
-    files = collision_data(shared_data / "atlas-open-data-4lep")
-    return run(Inputs(files, {}, real_data=True, real_simulation=False))
+    return run(collision_data(shared_data / "atlas-open-data-4lep"))
 
 
 def test_the_real_files_have_the_published_numbers(real: HzzResult) -> None:
-    steps = {name: real.cutflow[name][:, 0] for name in real.cutflow}
-    total = sum(steps.values())
-    assert total.tolist() == [832, 827, 644, 506, 371]
-    selected = [steps[f"data_{period}"][3] for period in "ABCD"]
+    counts = [
+        [entries for entries, _ in steps.values()] for steps in real.cutflow.values()
+    ]
+    assert np.sum(counts, axis=0).tolist() == [832, 827, 644, 506, 371, 115, 289, 102]
+    selected = [entries[3] for entries in counts]
     assert selected == [27, 86, 146, 247]
     observed = contents(spectrum(real.histogram, DATA, "nominal"))
     assert observed.sum() == 371
@@ -64,14 +63,14 @@ def test_the_real_files_have_the_published_numbers(real: HzzResult) -> None:
 def test_events_one_at_a_time_or_in_chunks_give_the_same_bits(
     standin: HzzResult, chunksize: int
 ) -> None:
-    inputs = hzz_inputs("standin")
-    few = {name: inputs.files[name] for name in ("data_A", "WH125_ZZ4lep")}
-    one = Inputs(few, inputs.sumw, real_data=False, real_simulation=False)
-    whole, pieces = run(one), run(one, chunksize)
+    fileset = hzz_inputs("standin").fileset
+    few = {name: fileset[name] for name in ("data_A", "WH125_ZZ4lep")}
+    whole, pieces = run(few), run(few, chunksize)
     assert pieces.histogram == whole.histogram
     for name in few:
-        np.testing.assert_array_equal(pieces.cutflow[name], whole.cutflow[name])
-        np.testing.assert_array_equal(whole.cutflow[name], standin.cutflow[name])
+        for cut, counted in standin.cutflow[name].items():
+            np.testing.assert_array_equal(pieces.cutflow[name][cut], counted)
+            np.testing.assert_array_equal(whole.cutflow[name][cut], counted)
 
 
 @pytest.mark.parametrize(
@@ -87,20 +86,21 @@ def test_other_units_are_refused(change: dict[str, float], reason: str) -> None:
     arrays = standin_arrays()
     wrong: dict[str, Any] = {n: arrays[n] * f for n, f in change.items()}
     with pytest.raises(ImplausibleUnitsError, match=reason):
-        read_events({**arrays, **wrong}, file="wrong.root")
+        events_of({**arrays, **wrong}, file="wrong.root")
 
 
-def test_a_data_weight_of_zero_counts_as_one_event() -> None:
-    events = read_events(standin_arrays())
-    assert not events.weight.any()
-    assert set(select(events, is_data=True).weight) == {1.0}
+def test_a_data_weight_of_zero_counts_as_one_event(standin: HzzResult) -> None:
+    assert not np.any(events_of(standin_arrays()).weight)
+    for entries, weights in standin.cutflow["data_A"].values():
+        assert entries == weights > 0
 
 
 def test_a_weight_is_the_formula_of_the_task() -> None:
-    higgs = sample_named("ggH125_ZZ4lep")
-    expected = 10_000 * 0.0060239 / 27_881_776.6536
-    assert event_weight(higgs) == pytest.approx(expected)
-    assert event_weight(sample_named("data_A")) == 1.0
+    fileset = hzz_inputs("standin").fileset
+    higgs = fileset["ggH125_ZZ4lep"]
+    expected = 10_000 * 0.0060239 / higgs["metadata"]["sumw"]
+    assert event_weight(higgs, lumi_pb=10_000) == pytest.approx(expected)
+    assert event_weight(fileset["data_A"], lumi_pb=10_000) == 1.0
 
 
 def test_the_standin_expects_what_the_luminosity_gives(standin: HzzResult) -> None:

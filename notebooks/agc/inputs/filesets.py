@@ -1,0 +1,164 @@
+"""Which files to read: the simulated stand-in, or the AGC's own inputs."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TypedDict
+
+from agc.errors import CatalogError
+from agc.inputs.catalog import Catalog, fetch_catalog
+from agc.inputs.samples import LUMI_PB, SAMPLES, Sample
+
+__all__ = [
+    "STANDIN_FOLDER",
+    "TREE",
+    "Dataset",
+    "Fileset",
+    "catalog_fileset",
+    "event_weight",
+    "fileset_label",
+    "sample_table",
+    "standin_fileset",
+    "ttbar_fileset",
+]
+
+TREE = "Events"
+
+#: The simulated stand-in that is shipped with the notebooks.
+STANDIN_FOLDER = Path(__file__).resolve().parents[2] / "inputs"
+
+
+class Dataset(TypedDict):
+    """One sample's entry in a fileset: what coffea reads, and ``nevts`` beside it."""
+
+    files: dict[str, str]
+    """Path or URL of each file, and the name of the tree in it."""
+    metadata: dict[str, Any]
+    """``process``, ``variation`` and ``xsec_pb``; ``sumw`` where events are generated
+    with weights."""
+    nevts: dict[str, int]
+    """Generated events of each file, for the normalisation."""
+
+
+#: Dataset name to dataset; what coffea's ``Runner`` takes.
+Fileset = dict[str, Dataset]
+
+
+def ttbar_fileset(n_files: int = 0) -> Fileset:
+    """Return the inputs of the ttbar task, all nine samples.
+
+    Parameters
+    ----------
+    n_files
+        0: the simulated stand-in of this repository, which needs no network. 1 or
+        more: the first so many files of each sample of the AGC's inputs; -1: all of
+        them (787 files, 1.78 TB).
+
+    Raises
+    ------
+    CatalogError
+        The AGC's catalog cannot be fetched; or ``n_files`` is below -1.
+    """
+    if n_files < -1:
+        msg = f"n_files={n_files}: use 0 for the stand-in, -1 for all files, or more"
+        raise CatalogError(msg)
+    if n_files == 0:
+        return standin_fileset()
+    return catalog_fileset(fetch_catalog(), None if n_files == -1 else n_files)
+
+
+def fileset_label(n_files: int) -> str:
+    """Return whose events `ttbar_fileset` gives: every plot and table says so."""
+    if n_files == 0:
+        return "Simulation by Casa, not CMS data"
+    return "CMS Open Data 2015 simulation"
+
+
+def event_weight(dataset: Dataset, *, lumi_pb: float) -> float:
+    """Return what an event's own weight is multiplied by; 1 for collision data.
+
+    That is cross-section x luminosity / generated events, or the sum of their weights.
+    """
+    metadata = dataset["metadata"]
+    if metadata["process"] == "data":
+        return 1.0
+    generated = metadata.get("sumw") or sum(dataset["nevts"].values())
+    return float(metadata["xsec_pb"] * lumi_pb / generated)
+
+
+def sample_table(
+    fileset: Fileset, *, lumi_pb: float = LUMI_PB
+) -> list[dict[str, str | int | float]]:
+    """Return one row for each dataset: files, events, cross-section and weight.
+
+    Events are those that were generated, or the sum of their weights; collisions have
+    neither.
+    """
+    return [
+        {
+            "dataset": name,
+            "files": len(dataset["files"]),
+            "events": (
+                dataset["metadata"].get("sumw")
+                or sum(dataset["nevts"].values())
+                or math.nan
+            ),
+            "cross-section [pb]": dataset["metadata"]["xsec_pb"],
+            "event weight": event_weight(dataset, lumi_pb=lumi_pb),
+        }
+        for name, dataset in fileset.items()
+    ]
+
+
+def standin_fileset(folder: Path = STANDIN_FOLDER) -> Fileset:
+    """Return the simulated stand-in, one file for each sample: not CMS data.
+
+    Raises
+    ------
+    CatalogError
+        The manifest is missing or does not list a sample.
+    """
+    manifest = folder / "manifest.json"
+    try:
+        listed = json.loads(manifest.read_text())["samples"]
+        return {
+            sample.name: _dataset(
+                sample,
+                {
+                    str(folder / listed[sample.name]["file"]): int(
+                        listed[sample.name]["nevts"]
+                    )
+                },
+            )
+            for sample in SAMPLES
+        }
+    except (OSError, ValueError, KeyError) as error:
+        msg = (
+            f"the stand-in's {manifest} cannot be used ({type(error).__name__}: "
+            f"{error}): get the file back with git, or make it anew: make sample"
+        )
+        raise CatalogError(msg) from error
+
+
+def catalog_fileset(catalog: Catalog, n_files: int | None = None) -> Fileset:
+    """Return the first files of each sample of a catalog; None for all."""
+    return {
+        sample.name: _dataset(
+            sample, dict(list(catalog[sample.name].items())[:n_files])
+        )
+        for sample in SAMPLES
+    }
+
+
+def _dataset(sample: Sample, nevts: dict[str, int]) -> Dataset:
+    return {
+        "files": dict.fromkeys(nevts, TREE),
+        "metadata": {
+            "process": sample.process,
+            "variation": sample.variation,
+            "xsec_pb": sample.xsec_pb,
+        },
+        "nevts": nevts,
+    }

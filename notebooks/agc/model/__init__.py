@@ -1,0 +1,1 @@
+"""From histograms to a statistical model and its fit."""

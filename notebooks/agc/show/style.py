@@ -1,0 +1,68 @@
+"""What every figure of the analysis shares: style, colours, labels, saving."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["DOWN_COLOUR", "UP_COLOUR", "add_label", "save_figure", "styled"]
+
+#: The colours of variations upwards and downwards, from the sequence for colour-blind
+#: readers of M. Petroff, arXiv:2107.02270.
+UP_COLOUR, DOWN_COLOUR = "#e42536", "#5790fc"
+
+#: mplhep's styles are drawn for a 10-inch slide; these sizes suit a notebook.
+_SIZES: dict[str, Any] = {
+    "font.family": ["TeX Gyre Heros", "DejaVu Sans"],
+    "mathtext.fontset": "dejavusans",
+    "mathtext.default": "it",
+    "font.size": 13,
+    "axes.labelsize": 14,
+    "axes.linewidth": 1.1,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "xtick.major.size": 7,
+    "xtick.minor.size": 3.5,
+    "ytick.major.size": 7,
+    "ytick.minor.size": 3.5,
+    "lines.markersize": 5,
+    "legend.fontsize": 12,
+    "hatch.linewidth": 0.6,
+    "figure.dpi": 100,
+}
+
+
+@contextlib.contextmanager
+def styled(experiment: Literal["ATLAS", "CMS"] = "CMS") -> Iterator[None]:
+    """Draw in an experiment's style at notebook size; the caller's style comes back."""
+    import matplotlib as mpl
+    import mplhep
+
+    # matplotlib's stubs list every name there is; mplhep's style has no types.
+    style: Any = {**getattr(mplhep.style, experiment), **_SIZES}
+    with mpl.rc_context(style):
+        yield
+
+
+def add_label(axes: Axes, label: str, *, lumi_pb: float | None = None) -> None:
+    """Write above a panel whose events these are, and the luminosity at 13 TeV."""
+    axes.set_title(label, loc="left", fontsize="medium", style="italic", pad=6)
+    if lumi_pb is not None:
+        text = f"{lumi_pb / 1000:.1f} fb$^{{-1}}$ (13 TeV)"
+        axes.set_title(text, loc="right", fontsize="medium", pad=6)
+
+
+def save_figure(figure: Figure, path: Path, **options: Any) -> tuple[Path, Path]:  # noqa: ANN401 - matplotlib's
+    """Write a figure as PNG and PDF; a path has no suffix, missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    png, pdf = (path.with_name(f"{path.name}.{kind}") for kind in ("png", "pdf"))
+    figure.savefig(png, **{"dpi": 150, **options})
+    # A date in the file would make every run differ.
+    figure.savefig(pdf, **{**options, "metadata": {"CreationDate": None}})
+    return png, pdf

@@ -1,0 +1,1 @@
+"""The AGC's ttbar task."""

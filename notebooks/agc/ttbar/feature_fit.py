@@ -1,0 +1,101 @@
+"""The assigned jets' features, with what the main fit says of the parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agc.hists.spectra import rebinned
+from agc.model.pseudodata import pseudodata
+from agc.model.workspace import build_workspace
+from agc.ttbar.features import FEATURES
+
+if TYPE_CHECKING:
+    import hist
+    from cabinetry.model_utils import ModelPrediction
+
+    from agc.inputs.config import Config
+    from agc.model.fit import Fit
+
+__all__ = ["FIT_FEATURES", "FeatureFit", "feature_fit", "feature_templates"]
+
+#: The features that the AGC shows with its fit: distances, masses and one pt (AGC
+#: reference implementation, c37bf59).
+FIT_FEATURES = tuple(FEATURES[i].name for i in (0, 1, 2, 4, 5, 6, 7))
+
+#: How many bins of the histograms make one here: a small sample leaves others empty.
+MERGED_BINS = 5
+
+
+@dataclass(frozen=True)
+class FeatureFit:
+    """A model of the features, and its yields with the main fit's parameters."""
+
+    workspace: dict[str, Any]
+    """For pyhf; it was not fitted."""
+    data: dict[str, hist.Hist[Any]]
+    """The pseudo-data, by feature."""
+    prefit: ModelPrediction
+    """Yields and their uncertainties before the fit."""
+    postfit: ModelPrediction
+    """The same with the parameters, uncertainties and correlations of the main fit."""
+
+
+def feature_templates(
+    features: dict[str, hist.Hist[Any]],
+) -> dict[str, hist.Hist[Any]]:
+    """Choose and rebin histograms; what lies outside of their ranges is dropped.
+
+    Parameters
+    ----------
+    features
+        By feature, as `agc.ttbar.runs.run_ttbar` gives them.
+
+    Returns
+    -------
+    dict of str to hist.Hist
+        Those of `FIT_FEATURES`, five bins each. The input is unchanged.
+    """
+    return {name: rebinned(features[name], merged=MERGED_BINS) for name in FIT_FEATURES}
+
+
+def feature_fit(
+    features: dict[str, hist.Hist[Any]], fit: Fit, config: Config
+) -> FeatureFit:
+    """Carry the main fit over to the features, without fitting anew.
+
+    Parameters
+    ----------
+    features
+        By feature, as `agc.ttbar.runs.run_ttbar` gives them.
+    fit
+        The main fit.
+    config
+        The analysis.
+
+    Returns
+    -------
+    FeatureFit
+        Parameters that the main fit does not have, the statistical ones of these
+        templates, stay as they were before it.
+
+    Raises
+    ------
+    agc.model.templates.EmptyTemplateError
+        A histogram that the model needs has no events.
+    agc.model.templates.MirroredTemplateError
+        A one-sided variation doubles a yield or more.
+    """
+    import cabinetry
+
+    templates = feature_templates(features)
+    data = pseudodata(templates)
+    workspace = build_workspace(templates, data, config)
+    model, _ = cabinetry.model_utils.model_and_data(workspace)
+    carried = cabinetry.model_utils.match_fit_results(model, fit.results)
+    return FeatureFit(
+        workspace,
+        data,
+        prefit=cabinetry.model_utils.prediction(model),
+        postfit=cabinetry.model_utils.prediction(model, fit_results=carried),
+    )

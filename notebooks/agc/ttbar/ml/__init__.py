@@ -1,0 +1,1 @@
+"""Jets of top-quark pairs, assigned by machine learning."""

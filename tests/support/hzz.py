@@ -1,0 +1,28 @@
+"""The HZZ analysis as its notebook shows it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from coffea.processor import IterativeExecutor
+
+from agc.hzz.processor import HzzResult, run_hzz
+from support.notebook import analysis_code, run_code
+
+
+@lru_cache
+def shown() -> dict[str, Any]:
+    """Return what agc-hzz.ipynb defines: ``selection`` and ``four_lepton_mass``."""
+    return run_code(analysis_code("agc-hzz"))
+
+
+def run_shown(fileset: dict[str, Any], **options: Any) -> HzzResult:
+    """Run what the notebook shows, in this process."""
+    return run_hzz(
+        fileset,
+        IterativeExecutor(status=False),
+        selection=shown()["selection"],
+        mass=shown()["four_lepton_mass"],
+        **options,
+    )
