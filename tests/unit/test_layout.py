@@ -21,12 +21,10 @@ ALLOWED = {
     "hzz": {"inputs", "hists", "model", "show"},
     "fast": {"inputs", "hists", "ttbar"},
     "ttbar.ml": {"inputs", "hists", "model", "show", "ttbar", "fast"},
-    "simulation": {"inputs"},
-    "hzz.simulation": {"inputs", "hzz", "simulation"},
+    "standin": {"inputs", "hzz"},
 }
 #: The modules that may import the compiled engine: they are where it is chosen.
 SWITCHES = {"agc.ttbar.runs"}
-STANDIN = ("agc.simulation", "agc.hzz.simulation", "agc.standin")
 
 
 def name_of(path: Path, root: Path) -> str:
@@ -99,4 +97,4 @@ def test_no_notebook_imports_what_simulates_the_stand_in(
         if more <= found:
             break
         found |= more
-    assert [name for name in sorted(found) if name.startswith(STANDIN)] == []
+    assert [name for name in sorted(found) if name.startswith("agc.standin")] == []
