@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Events", "genparts", "hzz_batch", "ttbar_batch"]
 
-#: What the tasks ask for, besides a lepton in ttbar, and so what the skims must keep:
-#: every event that passes the analysis, for ttbar with jets scaled by 1.03 and with a
-#: jet resolution of 5 %, up to four standard deviations, too.
+#: How many jets the skim of ttbar asks for, besides a lepton, and how many leptons that
+#: of HZZ, as the tasks do. No event of the ttbar task is lost, nor with jets scaled by
+#: 1.03, nor with a jet resolution of 5 % up to four standard deviations.
 _MIN_JETS, _MIN_LEPTONS = 4, 4
 
 _TOP, _W, _Z = 6, 24, 23

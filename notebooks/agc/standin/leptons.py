@@ -113,6 +113,7 @@ def cms_leptons(
         "charge": np.where(genuine, -np.sign(pdg_id), np.sign(pdg_id)).astype(np.int32),
     }
     distance, noise = _impact_mm(particles, rows), _IMPACT_NOISE[kind]
+    # The order of the draws, here too, is that of the files that ship.
     if kind == ELECTRON:
         level = detector.electron_id(genuine, relative, pt, rng)
         columns["sip3d"] = detector.impact_significance(distance, pt, noise, rng)
@@ -123,8 +124,9 @@ def cms_leptons(
         columns["tightId"] = detector.muon_id(genuine, rng)
         columns["pfRelIso04_all"] = relative
         loose = relative < _SKIM_ISOLATION
-    found_leptons = Collection(particles.event[rows], columns, (pt > _SKIM_PT) & loose)
-    return found_leptons.taken(np.lexsort((-pt, found_leptons.event)))
+    event = particles.event[rows]
+    leptons = Collection(event, columns, (pt > _SKIM_PT) & loose)
+    return leptons.taken(np.lexsort((-pt, event)))
 
 
 @dataclass(frozen=True)

@@ -37,14 +37,13 @@ emission above the factorisation scale of the hard process (the nominal sample d
 them smoothly, Pythia's default for top pairs after R. Corke and T. Sjostrand,
 arXiv:1003.2384): what two matrix elements with different matching disagree on.
 
-*llll.* Pythia's pairs of Z or virtual photon, and Z -> 4 leptons of `agc.standin.
-z_decays` with the momentum of Pythia's Z bosons. The first are normalised by the factor
-that takes Pythia's on-shell cross-section (both pairs between 66 and 116 GeV) to the
-measured one, 17.3 pb (ATLAS, arXiv:1709.07703); the second by the cross-section of the
-public Z -> mu mu sample times the ratio of the branching fractions of Z -> 4 leptons
-(4.55e-6; e and mu, pairs above 4 GeV) and Z -> mu mu (3.3662 %), both PDG 2024. With
-tau leptons and below 70 GeV the two add up to about 1.2 pb; the public sample has
-1.2578 pb.
+*llll.* Pythia's pairs of Z or virtual photon, and the Z -> 4 leptons of `z_decays` with
+the momentum of Pythia's Z bosons. The first are normalised by the factor that takes
+Pythia's on-shell cross-section (both pairs between 66 and 116 GeV) to the measured one,
+17.3 pb (ATLAS, arXiv:1709.07703); the second by the cross-section of the public Z -> mu
+mu sample times the ratio of the branching fractions of Z -> 4 leptons (4.55e-6; e and
+mu, pairs above 4 GeV) and Z -> mu mu (3.3662 %), both PDG 2024. With tau leptons and
+below 70 GeV the two add up to about 1.2 pb; the public sample has 1.2578 pb.
 
 *Higgs boson.* The cross-section of the public WH sample includes Z -> tau tau, those of
 ggH and VBF do not.
