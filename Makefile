@@ -74,10 +74,9 @@ format: ## format the code
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-sample: ## simulate the stand-in sample again (20 minutes on two cores)
+sample: ## simulate the stand-in samples again (20 minutes on two cores)
 	@$(SETUP) test
-	@PYTHONPATH=notebooks $(PY) -m agc.simulation
-	@PYTHONPATH=notebooks $(PY) -m agc.hzz.simulation
+	@PYTHONPATH=notebooks $(PY) -m agc.standin
 
 lock: ## resolve the locks again from the curated lists
 	@$(SETUP) test

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agc.simulation.nanoaod import Columns, rounded
+from agc.standin.files import Columns, rounded
 
 EVENTS = 200_000
 

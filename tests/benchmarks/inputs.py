@@ -21,8 +21,7 @@ import uproot
 from agc.fast.columns import BRANCHES
 from agc.inputs.filesets import STANDIN_FOLDER, TREE, Fileset
 from agc.inputs.samples import sample_named
-from agc.simulation.nanoaod import Columns
-from agc.simulation.rootfile import read_columns
+from agc.standin.files import Columns, read_columns
 from benchmarks import enlarged
 from benchmarks.enlarged import COLLECTIONS, EVENTS, TTBAR, WJETS, Mixture
 

@@ -11,8 +11,7 @@ from coffea.processor import IterativeExecutor
 
 from agc.hists.compare import compare
 from agc.inputs.filesets import STANDIN_FOLDER
-from agc.simulation.nanoaod import Columns
-from agc.simulation.rootfile import read_columns
+from agc.standin.files import Columns, read_columns
 from agc.ttbar.runs import run_ttbar
 from benchmarks import enlarged
 from benchmarks.inputs import Input, cache_folder, write

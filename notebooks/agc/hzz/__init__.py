@@ -2,5 +2,5 @@
 
 One module each: `samples` (what there is, cross-sections, what is fitted), `files`
 (where to read it), `columns` (reading, units), `processor` (selection, mass, cut flow)
-and `tables`. `simulation` makes the stand-in that ships with the notebooks.
+and `tables`. `agc.standin` makes the stand-in that ships with the notebooks.
 """

@@ -18,16 +18,11 @@ if TYPE_CHECKING:
 
     Complex: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
-__all__ = [
-    "MIN_PAIR_MASS",
-    "four_lepton_decays",
-    "isotropic_leptons",
-    "squared_amplitude",
-]
+__all__ = ["boosted", "four_lepton_decays"]
 
 #: The smallest mass of two opposite charges of one flavour in GeV, as in the
 #: definition of the measured branching fraction.
-MIN_PAIR_MASS = 4.0
+_MIN_PAIR_MASS = 4.0
 #: The effective weak mixing angle of leptons (PDG 2024).
 _SIN2_THETA = 0.2315
 #: The Z boson's couplings to left- and right-handed charged leptons.
@@ -41,25 +36,12 @@ _ENVELOPE = 1.2e5
 _TRIES = 64
 
 
-def isotropic_leptons(
+def _isotropic_leptons(
     masses: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw four massless momenta that fill phase space evenly.
+    """Draw four massless momenta that fill phase space evenly, in the rest frame.
 
-    Parameters
-    ----------
-    masses
-        The mass that decays, in GeV, shape (n,).
-    rng
-        Source of randomness.
-
-    Returns
-    -------
-    numpy.ndarray of float64
-        Energy, px, py and pz in GeV in the rest frame, shape (n, 4, 4).
-
-    Notes
-    -----
+    Masses are of shape (n,), momenta (E, px, py, pz) of shape (n, 4, 4), all in GeV.
     The RAMBO algorithm: R. Kleiss, W. J. Stirling and S. D. Ellis, Comput. Phys.
     Commun. 40 (1986) 359.
     """
@@ -81,19 +63,9 @@ def isotropic_leptons(
 def boosted(
     momenta: NDArray[np.float64], frame: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return momenta as seen where their rest frame moves.
+    """Return momenta, of shape (n, particles, 4), as seen where their rest frame moves.
 
-    Parameters
-    ----------
-    momenta
-        Energy, px, py and pz in GeV, shape (n, particles, 4).
-    frame
-        The momentum of the rest frame's mass, likewise, shape (n, 4).
-
-    Returns
-    -------
-    numpy.ndarray of float64
-        The same shape.
+    The frame is given by the momentum of the rest frame's mass, of shape (n, 4).
     """
     mass = np.sqrt((frame**2 * _METRIC).sum(axis=-1))
     velocity = (frame[:, 1:] / mass[:, None])[:, None, :]
@@ -107,23 +79,13 @@ def boosted(
     return seen
 
 
-def squared_amplitude(
+def _squared_amplitude(
     momenta: NDArray[np.float64], *, same_flavour: bool
 ) -> NDArray[np.float64]:
-    """Return the squared matrix element, up to a constant.
+    """Return the squared matrix element in 1/GeV^2, up to a constant; shape (n,).
 
-    Parameters
-    ----------
-    momenta
-        Lepton, antilepton, lepton, antilepton: massless, in GeV, shape (n, 4, 4).
-    same_flavour
-        Whether both pairs are of the same flavour.
-
-    Returns
-    -------
-    numpy.ndarray of float64
-        Summed over helicities, with the factor 1/4 for identical particles; in
-        1/GeV^2, shape (n,).
+    Of lepton, antilepton, lepton, antilepton, massless, in GeV, of shape (n, 4, 4);
+    summed over helicities, with the factor 1/4 for identical particles.
     """
     direct = [0, 1, 2, 3]
     crossed = [0, 3, 2, 1]
@@ -146,28 +108,16 @@ def four_lepton_decays(
     masses: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Draw one unweighted decay for each Z boson.
+    """Draw one unweighted decay to electrons and muons for each Z boson's mass in GeV.
 
-    Parameters
-    ----------
-    masses
-        The Z bosons' masses in GeV, shape (n,).
-    rng
-        Source of randomness.
-
-    Returns
-    -------
-    momenta : numpy.ndarray of float64
-        In the rest frame, in GeV, shape (n, 4, 4).
-    pdg_id : numpy.ndarray of int64
-        The leptons' PDG codes, shape (n, 4); electrons and muons.
+    Returns momenta in the rest frame in GeV, of shape (n, 4, 4), and PDG codes, (n, 4).
     """
     momenta = np.zeros((len(masses), 4, 4))
     pdg_id = np.zeros((len(masses), 4), dtype=np.int64)
     waiting = np.arange(len(masses))
     while len(waiting):
         tried = np.repeat(waiting, _TRIES)
-        drawn = isotropic_leptons(masses[tried], rng)
+        drawn = _isotropic_leptons(masses[tried], rng)
         first, second = rng.choice([11, 13], (2, len(tried)))
         weight = np.zeros(len(tried))
         for same_flavour in (True, False):
@@ -177,7 +127,7 @@ def four_lepton_decays(
             )
             # the two orders of different flavours are one and the same final state
             factor = 1.0 if same_flavour else 0.5
-            weight[allowed] = factor * squared_amplitude(
+            weight[allowed] = factor * _squared_amplitude(
                 drawn[allowed], same_flavour=same_flavour
             )
         weight *= masses[tried] ** 2 / _ENVELOPE
@@ -194,11 +144,11 @@ def four_lepton_decays(
 def _pairs_allowed(
     momenta: NDArray[np.float64], *, same_flavour: bool
 ) -> NDArray[np.bool_]:
-    """Return which decays have all their pairs above `MIN_PAIR_MASS`."""
+    """Return which decays have all their pairs above `_MIN_PAIR_MASS`."""
     pairs = [(0, 1), (2, 3)] + ([(0, 3), (2, 1)] if same_flavour else [])
     allowed = np.ones(len(momenta), dtype=bool)
     for i, j in pairs:
-        allowed &= _squared(momenta[:, i] + momenta[:, j]) > MIN_PAIR_MASS**2
+        allowed &= _squared(momenta[:, i] + momenta[:, j]) > _MIN_PAIR_MASS**2
     return allowed
 
 

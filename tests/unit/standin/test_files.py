@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,31 +15,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from agc.simulation.__main__ import main
-from agc.simulation.events import simulate_batch
-from agc.simulation.generator import (
+from agc.standin.__main__ import main
+from agc.standin.events import Events, ttbar_batch
+from agc.standin.files import (
+    NANOAOD,
+    Collection,
+    Columns,
+    collection_columns,
+    concatenated,
+    content_digest,
+    read_columns,
+    root_bytes,
+    rounded,
+)
+from agc.standin.generator import (
     GeneratorError,
     detector_rng,
     generate,
     pythia_seed,
 )
-from agc.simulation.manifest import (
+from agc.standin.production import (
     MANIFEST,
-    describe,
+    TASKS,
     file_digest,
+    produce,
     read_manifest,
-    update,
+    save,
+    scaled,
 )
-from agc.simulation.nanoaod import (
-    Columns,
-    collection_columns,
-    concatenated,
-    content_digest,
-    rounded,
-)
-from agc.simulation.processes import RECIPES, Recipe
-from agc.simulation.production import Sample, produce, save, scaled
-from agc.simulation.rootfile import LABEL, read_columns, root_bytes
+from agc.standin.recipes import HZZ, TTBAR, Recipe
 from support.processes import running, wait_for
 
 if TYPE_CHECKING:
@@ -47,7 +51,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SMALL = Recipe("a test", RECIPES["ttbar__nominal"].settings, batches=3, batch_size=60)
+TASK, _ = TASKS
+SMALL = Recipe("a test", TTBAR["ttbar__nominal"].settings, batches=3, batch_size=60)
 
 
 def events(n: int = 3) -> Columns:
@@ -80,12 +85,12 @@ def test_rounding_is_idempotent_and_as_precise_as_it_says(
 
 
 def test_a_collection_keeps_the_chosen_events_objects() -> None:
-    columns = collection_columns(
-        "Jet",
+    jets = Collection(
         np.array([0, 0, 2, 3]),
         {"pt": np.array([50.0, 40.0, 30.0, 20.0]), "jetId": np.array([6, 2, 6, 0])},
-        np.array([True, True, False, True]),
+        np.ones(4, dtype=bool),
     )
+    columns = collection_columns("Jet", jets, np.array([True, True, False, True]))
     assert columns["nJet"].tolist() == [2, 0, 1]
     assert columns["Jet_pt"].tolist() == [50.0, 40.0, 20.0]
     assert columns["Jet_jetId"].tolist() == [6, 2, 0]
@@ -107,11 +112,13 @@ def test_the_digest_sees_values_types_and_names_and_not_the_order() -> None:
     assert len({reference, *map(content_digest, (changed, retyped, renamed))}) == 4
 
 
-def test_a_file_gives_back_its_columns(tmp_path: Path) -> None:
+def test_a_file_gives_back_its_columns_and_says_whose_they_are(tmp_path: Path) -> None:
     path = tmp_path / "events.root"
-    path.write_bytes(root_bytes(events()))
-    found = read_columns(path)
-    assert content_digest(found) == content_digest(events())
+    path.write_bytes(root_bytes(events(500)))
+    assert content_digest(read_columns(path)) == content_digest(events(500))
+    with uproot.open(path) as file:
+        assert file["Events"].title == NANOAOD.label
+        assert {branch.num_baskets for branch in file["Events"].branches} == {1}
 
 
 def test_a_file_is_the_same_byte_for_byte_at_another_time() -> None:
@@ -120,31 +127,17 @@ def test_a_file_is_the_same_byte_for_byte_at_another_time() -> None:
     assert root_bytes(events()) == first
 
 
-def test_a_file_has_one_basket_per_branch(tmp_path: Path) -> None:
-    path = tmp_path / "events.root"
-    path.write_bytes(root_bytes(events(500)))
-    with uproot.open(path) as file:
-        assert {branch.num_baskets for branch in file["Events"].branches} == {1}
-
-
-def test_a_file_says_whose_simulation_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "events.root"
-    path.write_bytes(root_bytes(events()))
-    with uproot.open(path) as file:
-        assert file["Events"].title == LABEL
-
-
 def test_every_batch_of_every_sample_has_its_own_seed() -> None:
-    seeds = {
-        pythia_seed(name, batch)
-        for name, recipe in RECIPES.items()
+    places = [
+        (name, batch)
+        for name, recipe in (TTBAR | HZZ).items()
         for batch in range(recipe.batches)
-    }
-    assert len(seeds) == sum(recipe.batches for recipe in RECIPES.values())
+    ]
+    seeds = {pythia_seed(*place) for place in places}
+    assert len(seeds) == len(places)
     assert min(seeds) >= 1
     assert max(seeds) <= 900_000_000
-    draws = {detector_rng(name, batch).random() for name in RECIPES for batch in (0, 1)}
-    assert len(draws) == 2 * len(RECIPES)
+    assert len({detector_rng(*place).random() for place in places}) == len(places)
 
 
 def test_an_unknown_setting_is_named() -> None:
@@ -159,7 +152,8 @@ def test_a_process_that_cannot_start_is_an_error() -> None:
 
 def test_the_number_of_workers_does_not_matter() -> None:
     def made(workers: int) -> str:
-        *_, (_, _, sample) = produce({"ttbar__nominal": SMALL}, workers=workers)
+        task = replace(TASK, recipes={"ttbar__nominal": SMALL})
+        *_, (_, _, sample) = produce(task, workers=workers)
         assert sample is not None
         assert sample.generated == 180
         return content_digest(sample.columns)
@@ -168,7 +162,7 @@ def test_the_number_of_workers_does_not_matter() -> None:
 
 
 def test_events_are_numbered_over_the_whole_sample() -> None:
-    second = simulate_batch("ttbar__nominal", SMALL, 1).columns
+    second = ttbar_batch("ttbar__nominal", SMALL, 1).columns
     assert len(second["event"]) > 0
     assert set(second["luminosityBlock"]) == {2}
     assert second["event"].min() > 60
@@ -187,60 +181,55 @@ def test_a_scale_that_is_not_positive_is_refused(scale: float) -> None:
 
 
 def test_saving_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
-    path = tmp_path / "events.root"
+    path = tmp_path / "ttbar__nominal.root"
     path.write_text("old")
     broken = events() | {"Jet_pt": np.zeros(1, dtype=np.float32)}
     with pytest.raises(ValueError, match=r"(?i)length|counts|unflatten"):
-        save(Sample(broken, 10), path)
+        save(TASK, "ttbar__nominal", Events(broken, 10), tmp_path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_manifest_keeps_the_other_samples(tmp_path: Path) -> None:
-    update(tmp_path, {"ttbar__nominal": {"kept": 1}})
-    update(tmp_path, {"wjets__nominal": {"kept": 2}})
+def test_an_entry_normalises_to_the_whole_process_and_keeps_the_others(
+    tmp_path: Path,
+) -> None:
+    sample = Events(events(), 4000)
+    whole = save(TASK, "ttbar__nominal", sample, tmp_path)
+    assert whole["nevts"] == whole["generated"] == 4000
+    entry = save(TASK, "wjets__nominal", sample, tmp_path)
+    assert 0.2 < entry["covered_fraction"] < 0.3
+    assert entry["nevts"] == pytest.approx(4000 / entry["covered_fraction"], rel=1e-4)
+    assert entry["generated"] == 4000
+    assert entry["kept"] == 3
+    assert entry["sha256"] == file_digest(tmp_path / "wjets__nominal.root")
     content = read_manifest(tmp_path)
-    assert content["label"] == LABEL
-    assert content["samples"] == {
-        "ttbar__nominal": {"kept": 1},
-        "wjets__nominal": {"kept": 2},
-    }
-    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
+    assert content["label"] == NANOAOD.label
+    assert content["samples"] == {"ttbar__nominal": whole, "wjets__nominal": entry}
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text('{"samples": ')
     with pytest.raises(ValueError, match=r"manifest\.json is not JSON"):
-        update(tmp_path, {})
-
-
-def test_an_entry_normalises_to_the_whole_process(tmp_path: Path) -> None:
-    sample = Sample(events(), 4000)
-    path = tmp_path / "wjets__nominal.root"
-    save(sample, path)
-    entry = describe("wjets__nominal", RECIPES["wjets__nominal"], sample, path)
-    assert 0.2 < entry["covered_fraction"] < 0.3
-    assert entry["nevts"] == pytest.approx(4000 / entry["covered_fraction"], rel=1e-4)
-    assert entry["generated"] == 4000
-    assert entry["kept"] == 3
-    assert entry["sha256"] == file_digest(path)
-    whole = describe("ttbar__nominal", RECIPES["ttbar__nominal"], sample, path)
-    assert whole["nevts"] == whole["generated"] == 4000
+        read_manifest(tmp_path)
 
 
 @pytest.mark.slow
-def test_the_command_makes_a_sample_and_its_manifest(
+def test_the_command_makes_samples_of_both_tasks_and_their_manifests(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "a folder"
-    arguments = ["--output", str(folder), "--only", "ttbar__nominal", "--workers", "2"]
-    assert main([*arguments, "--scale", "0.001"]) == 0
-    entry = json.loads((folder / MANIFEST).read_text())["samples"]["ttbar__nominal"]
-    assert entry["generated"] == RECIPES["ttbar__nominal"].batch_size
-    columns = read_columns(folder / entry["file"])
-    assert len(columns["event"]) == entry["kept"] > 50
-    assert content_digest(columns) == entry["content_sha256"]
-    assert LABEL in capsys.readouterr().out
+    arguments = ["--output", str(tmp_path), "--scale", "0.001", "--workers", "2"]
+    wanted = {"ttbar__nominal": TASKS[0], "WH125_ZZ4lep": TASKS[1]}
+    assert main([*arguments, *(f"--only={name}" for name in wanted)]) == 0
+    written = capsys.readouterr().out
+    for name, task in wanted.items():
+        folder = tmp_path / task.folder
+        entry = read_manifest(folder)["samples"][name]
+        assert entry["generated"] == task.recipes[name].batch_size
+        columns = read_columns(folder / entry["file"], task.layout.tree)
+        assert Events(columns, 0).kept == entry["kept"] > 50
+        assert content_digest(columns) == entry["content_sha256"]
+        assert task.layout.label in written
 
 
 @pytest.mark.parametrize(
@@ -265,7 +254,7 @@ def test_an_interrupted_command_leaves_no_half_file(
 ) -> None:
     output, log = tmp_path / "output", tmp_path / "log"
     output.mkdir()
-    command = [sys.executable, "-m", "agc.simulation", "--output", str(output)]
+    command = [sys.executable, "-m", "agc.standin", "--output", str(output)]
     command += ["--only", "ttbar__nominal", "--workers", "1"]
     environ = {"PYTHONPATH": str(repository / "notebooks"), "PYTHONUNBUFFERED": "1"}
     with running(command, log=log, environ=environ) as process:

@@ -1,27 +1,25 @@
-"""Ancestry, leptons, jets, truth and the skim, on event records made by hand."""
+"""Ancestry, leptons, jets, truth and Z decays, on event records made by hand."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from agc.simulation.ancestry import (
+from agc.standin.detector import ELECTRON, MUON
+from agc.standin.events import genparts
+from agc.standin.generator import (
+    Particles,
     first_ancestor,
     has_quark,
     is_last_copy,
     is_last_parton,
     is_weakly_decaying,
+    neighbours,
+    visible,
 )
-from agc.simulation.events import skim
-from agc.simulation.genpart import genparts
-from agc.simulation.jets import cluster, reconstruct
-from agc.simulation.leptons import electrons, muons
-from agc.simulation.particles import Particles, neighbours, visible
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from agc.standin.jets import cluster, reconstruct
+from agc.standin.leptons import atlas_leptons, cms_leptons, true_leptons
+from agc.standin.z_decays import _squared_amplitude, boosted, four_lepton_decays
 
 Row = tuple[int, int, int, float, float, float]
 
@@ -175,62 +173,57 @@ def _in_a_jet(pdg_id: int, n: int = 2000) -> list[list[Row]]:
     ]
 
 
-def _columns(leptons: Any) -> dict[str, NDArray[Any]]:
-    columns: dict[str, NDArray[Any]] = leptons.columns
-    return columns
-
-
 def test_isolated_muons_are_found_tight_and_isolated() -> None:
-    found = muons(record(*_isolated(-13)), rng())
-    columns = _columns(found)
+    found = cms_leptons(record(*_isolated(-13)), MUON, rng())
+    columns = found.columns
     assert len(found.event) == pytest.approx(0.98 * 2000, rel=0.02)
     assert (columns["pfRelIso04_all"] < 0.15).all()
     assert columns["tightId"].mean() == pytest.approx(0.96, abs=0.02)
     assert set(columns["charge"]) == {1}
-    assert found.loose.all()
+    assert found.counted.all()
     assert columns["pt"].mean() == pytest.approx(40.0, rel=0.01)
 
 
 def test_muons_in_jets_are_found_and_not_isolated() -> None:
-    found = muons(record(*_in_a_jet(13)), rng())
-    genuine = _columns(found)["charge"] == -1
+    found = cms_leptons(record(*_in_a_jet(13)), MUON, rng())
+    genuine = found.columns["charge"] == -1
     assert genuine.sum() > 1900
-    assert (_columns(found)["pfRelIso04_all"][genuine] > 0.5).all()
-    assert not found.loose[genuine].any()
+    assert (found.columns["pfRelIso04_all"][genuine] > 0.5).all()
+    assert not found.counted[genuine].any()
 
 
 def test_electrons_regain_the_photons_they_radiate() -> None:
     event: list[Row] = [(11, 1, -1, 30.0, 0.5, 1.0), (22, 1, -1, 10.0, 0.52, 1.0)]
-    found = electrons(record(*[event] * 2000), rng())
-    assert _columns(found)["pt"].mean() == pytest.approx(40.0, rel=0.01)
-    assert (_columns(found)["cutBased"] >= 1).mean() > 0.9
+    found = cms_leptons(record(*[event] * 2000), ELECTRON, rng())
+    assert found.columns["pt"].mean() == pytest.approx(40.0, rel=0.01)
+    assert (found.columns["cutBased"] >= 1).mean() > 0.9
 
 
 def test_electrons_in_jets_fail_the_identification() -> None:
-    found = electrons(record(*_in_a_jet(11)), rng())
-    genuine = _columns(found)["charge"] == -1
+    found = cms_leptons(record(*_in_a_jet(11)), ELECTRON, rng())
+    genuine = found.columns["charge"] == -1
     assert genuine.sum() > 1800
-    assert (_columns(found)["cutBased"][genuine] == 0).all()
+    assert (found.columns["cutBased"][genuine] == 0).all()
 
 
 def test_some_hadrons_look_like_leptons() -> None:
     pions = record(*_isolated(211, n=20_000))
-    assert 50 < len(electrons(pions, rng()).event) < 150
-    assert 15 < len(muons(pions, rng()).event) < 70
+    assert 50 < len(cms_leptons(pions, ELECTRON, rng()).event) < 150
+    assert 15 < len(cms_leptons(pions, MUON, rng()).event) < 70
 
 
 def test_soft_and_forward_leptons_are_not_reconstructed() -> None:
     soft = record(*_isolated(13, pt=5.0))
-    assert len(muons(soft, rng()).event) == 0
+    assert len(cms_leptons(soft, MUON, rng()).event) == 0
     forward = record(*[[(13, 1, -1, 40.0, 2.7, 0.0)]] * 100)
-    assert len(muons(forward, rng()).event) == 0
+    assert len(cms_leptons(forward, MUON, rng()).event) == 0
 
 
 def test_leptons_from_far_away_have_a_large_impact_parameter() -> None:
-    displaced = muons(record(*_isolated(13), vertex_mm=1.0), rng())
-    prompt = muons(record(*_isolated(13)), rng())
-    assert np.median(_columns(displaced)["sip3d"]) > 10
-    assert np.median(_columns(prompt)["sip3d"]) == pytest.approx(0.52, abs=0.05)
+    displaced = cms_leptons(record(*_isolated(13), vertex_mm=1.0), MUON, rng())
+    prompt = cms_leptons(record(*_isolated(13)), MUON, rng())
+    assert np.median(displaced.columns["sip3d"]) > 10
+    assert np.median(prompt.columns["sip3d"]) == pytest.approx(0.52, abs=0.05)
 
 
 def test_leptons_of_an_event_are_ordered_by_pt() -> None:
@@ -239,9 +232,9 @@ def test_leptons_of_an_event_are_ordered_by_pt() -> None:
         (13, 1, -1, 60.0, 0.0, 2.0),
         (-13, 1, -1, 40.0, 0.0, -2.0),
     ]
-    found = muons(record(*[event] * 50), rng())
+    found = cms_leptons(record(*[event] * 50), MUON, rng())
     same = np.diff(found.event) == 0
-    assert np.all(np.diff(_columns(found)["pt"])[same] <= 0)
+    assert np.all(np.diff(found.columns["pt"])[same] <= 0)
 
 
 def _spray(
@@ -301,8 +294,8 @@ def test_an_isolated_lepton_is_a_jet_that_the_lepton_veto_drops() -> None:
     is_lepton = np.abs(found.columns["phi"].astype(float)) < 1.0
     assert is_lepton.sum() > 190
     assert set(found.columns["jetId"][is_lepton]) <= {0, 2}
-    assert not found.good[is_lepton].any()
-    assert found.good[~is_lepton].mean() > 0.9
+    assert not found.counted[is_lepton].any()
+    assert found.counted[~is_lepton].mean() > 0.9
 
 
 def test_reconstructed_jets_are_ordered_by_pt_and_above_threshold() -> None:
@@ -320,7 +313,44 @@ def test_reconstructed_jets_are_ordered_by_pt_and_above_threshold() -> None:
     assert 100 < len(pt) < 300
 
 
-def test_the_skim_asks_for_a_lepton_and_four_jets() -> None:
-    leptons = np.array([0, 1, 1, 2, 1])
-    jets = np.array([6, 3, 4, 4, 9])
-    assert skim(leptons, jets).tolist() == [False, False, True, True, True]
+def test_leptons_of_four_lepton_events_are_found_and_trigger() -> None:
+    event: list[Row] = [
+        (11, 1, -1, 45.0, 0.5, 0.0),
+        (22, 1, -1, 5.0, 0.52, 0.0),
+        (-11, 1, -1, 10.0, -0.5, 1.0),
+        (13, 1, -1, 20.0, 2.6, 2.0),
+        (-13, 1, -1, 5.0, 0.5, -2.0),
+    ]
+    true = true_leptons(record(*[event] * 2000))
+    assert true.pt[:4].tolist() == [50.0, 10.0, 20.0, 5.0]
+    leptons, triggered = atlas_leptons(true, 2000, rng())
+    pt = leptons.pt
+    assert np.all(np.diff(pt)[np.diff(leptons.event) == 0] <= 0)
+    shares = [
+        ((leptons.pdg_id == pdg_id).sum() / 2000) for pdg_id in (11, -11, 13, -13)
+    ]
+    assert shares == pytest.approx([0.907, 0.72, 0.89, 0.0], abs=0.03)
+    assert triggered[ELECTRON].mean() == pytest.approx(0.907 * 0.92, abs=0.03)
+    assert not triggered[MUON].any()
+
+
+def test_z_bosons_decay_to_four_massless_leptons_that_rebuild_them() -> None:
+    mass = np.linspace(75.0, 110.0, 50)
+    rest, pdg_id = four_lepton_decays(mass, rng())
+    assert rest.sum(axis=1)[:, 0] == pytest.approx(mass)
+    assert rest.sum(axis=1)[:, 1:] == pytest.approx(np.zeros((50, 3)), abs=1e-9)
+    assert (pdg_id.sum(axis=1) == 0).all()
+    frame = np.stack([np.hypot(mass, 30.0), *np.outer([0, 0, 30.0], mass / mass)], 1)
+    moved = boosted(rest, frame)
+    assert moved.sum(axis=1) == pytest.approx(frame)
+    square = moved[..., 0] ** 2 - (moved[..., 1:] ** 2).sum(axis=-1)
+    assert square == pytest.approx(np.zeros((50, 4)), abs=1e-9)
+
+
+def test_the_decay_does_not_depend_on_the_order_of_equal_leptons() -> None:
+    rest, _ = four_lepton_decays(np.full(20, 91.19), rng())
+    one = _squared_amplitude(rest, same_flavour=True)
+    for order in ([2, 1, 0, 3], [0, 3, 2, 1], [2, 3, 0, 1]):
+        assert _squared_amplitude(rest[:, order], same_flavour=True) == pytest.approx(
+            one
+        )
