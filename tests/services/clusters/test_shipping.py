@@ -12,12 +12,12 @@ import pytest
 from casa_env import (
     compare_environments,
     dask_client,
-    environment_id,
     ship,
     wait_for_workers,
 )
 from casa_env.errors import ClusterError, EnvironmentMismatchError
 from casa_env.workers.remote import plugin, process_here
+from casa_env.workers.sameness import environment_id
 from support.processes import dask_scheduler, dask_worker
 
 if TYPE_CHECKING:

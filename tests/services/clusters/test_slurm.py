@@ -17,8 +17,8 @@ import distributed
 import pytest
 from distributed.core import Status
 
-from casa_env import Status as CheckStatus
 from casa_env import dask_client, dask_cluster, load_settings, run_checks
+from casa_env.doctor import Status as CheckStatus
 from casa_env.errors import ClusterError
 from casa_env.workers.tls import sessions_folder
 from support.panel import panel_configuration
@@ -27,7 +27,7 @@ from support.slurm import Slurm
 #: A kernel, for this purpose: it starts something, says so, and works for long.
 KERNEL = """\
 import time
-from casa_env import Status as CheckStatus
+from casa_env.doctor import Status as CheckStatus
 from casa_env import dask_client, dask_cluster, load_settings, run_checks
 started = {start}
 print("started", flush=True)
