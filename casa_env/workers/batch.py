@@ -158,31 +158,10 @@ def _submit(cluster: Any, settings: Settings, session: Session) -> None:  # noqa
     least = settings.dask_workers or 1
     for _ in range(least):
         cluster.worker_spec.update(cluster.new_worker_spec())
-    # These two are what all ways go through.
-    start, close = cluster._start, cluster._close  # noqa: SLF001
 
-    def publish() -> None:
-        session.publish(cluster.scheduler_address)
+    def adapt() -> None:
         if settings.dask_max_workers:
             cluster.adapt(minimum=least, maximum=settings.dask_max_workers)
 
-    async def start_and_publish() -> None:
-        await start()
-        publish()
-
-    async def submit_and_publish() -> None:
-        await cluster
-        publish()
-
-    async def close_and_clear() -> None:
-        try:
-            await close()
-        finally:
-            session.clear()
-
     cluster.casa_env_session = session
-    cluster._close = close_and_clear  # noqa: SLF001
-    if cluster.asynchronous:
-        cluster._start = start_and_publish  # noqa: SLF001
-    else:
-        cluster.sync(submit_and_publish)
+    session.follow(cluster, adapt)
