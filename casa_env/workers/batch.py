@@ -7,6 +7,7 @@ for it for ``jobqueue.*.death-timeout`` of Dask's configuration, by default a mi
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import sys
@@ -24,6 +25,15 @@ _SYSTEMS: Final = {
     "pbs": ("PBSCluster", "qsub"),
     "lsf": ("LSFCluster", "bsub"),
     "sge": ("SGECluster", "qsub"),
+}
+
+#: By back end: the line that tells a job's number, among whatever a site adds to it.
+#: HTCondor's is dask_jobqueue's own, whose others take the first digits there are.
+_ANSWERS: Final = {
+    "slurm": r"(?m)^Submitted batch job (?P<job_id>\d+)",
+    "pbs": r"(?m)^(?P<job_id>\d+)(\.\S+)?\s*$",
+    "lsf": r"(?m)^Job <(?P<job_id>\d+)> is submitted",
+    "sge": r"(?m)^(Your job )?(?P<job_id>\d+)( \(.*)?\s*$",
 }
 
 #: What a batch system, or dask_jobqueue, raises.
@@ -83,7 +93,7 @@ def _common_options(settings: Settings, session: Session) -> dict[str, Any]:
         "cores": settings.dask_worker_threads or 1,
         "processes": 1,
         "memory": f"{settings.dask_worker_memory_bytes or 2 * 10**9}B",
-        "python": str(settings.dask_worker_python or sys.executable),
+        "python": shlex.quote(str(settings.dask_worker_python or sys.executable)),
         "log_directory": str(session.logs),
         "security": cluster_security(settings, session),
         "protocol": "tls://",
@@ -137,6 +147,8 @@ def _recorded(job_class: Any, session: Session) -> Any:  # noqa: ANN401 - untype
     from distributed.core import Status
 
     class Job(job_class):  # type: ignore[misc] # whichever it is
+        job_id_regexp = _ANSWERS.get(session.backend, job_class.job_id_regexp)
+
         async def start(self) -> None:
             try:
                 await super().start()
