@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from casa_env.errors import ClusterError, require_package
@@ -51,7 +52,44 @@ def size_here(settings: Settings) -> LocalSize:
     from dask.system import cpu_count
     from distributed.system import MEMORY_LIMIT
 
-    return local_size(settings, cores=cpu_count(), memory_bytes=MEMORY_LIMIT)
+    cores, memory_bytes = cgroup_limits(
+        Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+    )
+    return local_size(
+        settings,
+        cores=math.ceil(min(cpu_count(), cores)),
+        memory_bytes=int(min(MEMORY_LIMIT, memory_bytes)),
+    )
+
+
+def cgroup_limits(groups: Path, root: Path) -> tuple[float, float]:
+    """Return cores and bytes that a batch job may use, infinite where nothing says so.
+
+    The smallest on the way up counts (cgroups v1 and v2); Dask looks at one level.
+    """
+    cores = memory = math.inf
+    for line in groups.read_text().splitlines() if groups.is_file() else ():
+        _, kinds, path = line.split(":", 2)
+        here = root / kinds / path.strip("/")
+        for folder in (here, *here.parents):
+            if not folder.is_relative_to(root):
+                break
+            for name in ("memory.max", "memory.limit_in_bytes"):
+                memory = min(memory, *_numbers(folder / name)[:1], math.inf)
+            quota = _numbers(folder / "cpu.max") or (
+                _numbers(folder / "cpu.cfs_quota_us")
+                + _numbers(folder / "cpu.cfs_period_us")
+            )
+            if len(quota) == 2 and quota[0] > 0:  # noqa: PLR2004 - quota and period
+                cores = min(cores, quota[0] / quota[1])
+    return cores, memory
+
+
+def _numbers(file: Path) -> list[float]:
+    try:
+        return [float(word) for word in file.read_text().replace("max", "inf").split()]
+    except OSError:
+        return []
 
 
 def cluster(settings: Settings, **options: Any) -> Any:  # noqa: ANN401 - native
