@@ -7,6 +7,7 @@ for it for ``jobqueue.*.death-timeout`` of Dask's configuration, by default a mi
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import sys
@@ -24,6 +25,15 @@ _SYSTEMS: Final = {
     "pbs": ("PBSCluster", "qsub"),
     "lsf": ("LSFCluster", "bsub"),
     "sge": ("SGECluster", "qsub"),
+}
+
+#: By back end: the line that tells a job's number, among whatever a site adds to it.
+#: HTCondor's is dask_jobqueue's own, whose others take the first digits there are.
+_ANSWERS: Final = {
+    "slurm": r"(?m)^Submitted batch job (?P<job_id>\d+)",
+    "pbs": r"(?m)^(?P<job_id>\d+)(\.\S+)?\s*$",
+    "lsf": r"(?m)^Job <(?P<job_id>\d+)> is submitted",
+    "sge": r"(?m)^(Your job )?(?P<job_id>\d+)( \(.*)?\s*$",
 }
 
 #: What a batch system, or dask_jobqueue, raises.
@@ -83,7 +93,7 @@ def _common_options(settings: Settings, session: Session) -> dict[str, Any]:
         "cores": settings.dask_worker_threads or 1,
         "processes": 1,
         "memory": f"{settings.dask_worker_memory_bytes or 2 * 10**9}B",
-        "python": str(settings.dask_worker_python or sys.executable),
+        "python": shlex.quote(str(settings.dask_worker_python or sys.executable)),
         "log_directory": str(session.logs),
         "security": cluster_security(settings, session),
         "protocol": "tls://",
@@ -137,6 +147,8 @@ def _recorded(job_class: Any, session: Session) -> Any:  # noqa: ANN401 - untype
     from distributed.core import Status
 
     class Job(job_class):  # type: ignore[misc] # whichever it is
+        job_id_regexp = _ANSWERS.get(session.backend, job_class.job_id_regexp)
+
         async def start(self) -> None:
             try:
                 await super().start()
@@ -158,31 +170,10 @@ def _submit(cluster: Any, settings: Settings, session: Session) -> None:  # noqa
     least = settings.dask_workers or 1
     for _ in range(least):
         cluster.worker_spec.update(cluster.new_worker_spec())
-    # These two are what all ways go through.
-    start, close = cluster._start, cluster._close  # noqa: SLF001
 
-    def publish() -> None:
-        session.publish(cluster.scheduler_address)
+    def adapt() -> None:
         if settings.dask_max_workers:
             cluster.adapt(minimum=least, maximum=settings.dask_max_workers)
 
-    async def start_and_publish() -> None:
-        await start()
-        publish()
-
-    async def submit_and_publish() -> None:
-        await cluster
-        publish()
-
-    async def close_and_clear() -> None:
-        try:
-            await close()
-        finally:
-            session.clear()
-
     cluster.casa_env_session = session
-    cluster._close = close_and_clear  # noqa: SLF001
-    if cluster.asynchronous:
-        cluster._start = start_and_publish  # noqa: SLF001
-    else:
-        cluster.sync(submit_and_publish)
+    session.follow(cluster, adapt)

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,36 @@ class Session:
         file = _scheduler_file(address)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.write_text(str(self.path / "tls"))
+
+    def follow(self, cluster: Any, begin: Callable[[], None] = lambda: None) -> Any:  # noqa: ANN401
+        """Publish as a cluster has started, clear as it closes; return the cluster."""
+        # These two are what all ways go through.
+        start, close = cluster._start, cluster._close  # noqa: SLF001
+
+        def publish() -> None:
+            self.publish(cluster.scheduler_address)
+            begin()
+
+        async def start_and_publish() -> None:
+            await start()
+            publish()
+
+        async def submit_and_publish() -> None:
+            await cluster
+            publish()
+
+        async def close_and_clear() -> None:
+            try:
+                await close()
+            finally:
+                self.clear()
+
+        cluster._close = close_and_clear  # noqa: SLF001
+        if cluster.asynchronous:
+            cluster._start = start_and_publish  # noqa: SLF001
+        else:
+            cluster.sync(submit_and_publish)
+        return cluster
 
     def clear(self) -> None:
         """Remove the keys, and what leads to them; logs stay."""
@@ -102,14 +132,16 @@ def site_security(settings: Settings) -> Any:  # noqa: ANN401 - untyped in distr
 
 
 def cluster_security(settings: Settings, session: Session) -> Any:  # noqa: ANN401 - untyped
-    """Return certificates for a cluster to be started: the site's, or new ones.
-
-    All of the session have the same: who has it may join, as client or as worker.
-    """
-    from distributed import Security
-
+    """Return certificates for a cluster to be started: the site's, or new ones."""
     if settings.dask_tls_ca_file is not None:
         return site_security(settings)
+    return session_security(session)
+
+
+def session_security(session: Session) -> Any:  # noqa: ANN401 - untyped
+    """Make a session's certificate: who has it may join, as client or as worker."""
+    from distributed import Security
+
     require_package("cryptography", why="A session with certificates of its own")
     made: Any = Security.temporary()  # type: ignore[no-untyped-call]
     made = made.tls_ca_file, made.tls_client_cert, made.tls_client_key

@@ -24,6 +24,9 @@ _STATES: Final = {
     **dict.fromkeys(("COMPLETED", "CANCELLED", "COMPLETING", "3", "4"), "ended"),
 }
 
+#: How long a batch system may not know yet of a job that it has taken, in seconds.
+_UNKNOWN_S: Final = 10.0
+
 
 class Job(NamedTuple):
     """A job: its state is ``pending``, ``running``, ``failed`` or ``ended``."""
@@ -75,7 +78,9 @@ def wait_for_workers(
         if waited - asked >= 1 and not enough:  # batch systems are not asked more often
             asked = waited
             raise_refusals(client)
-            jobs = read_queue(session.backend, session.jobs) if session else []
+            unknown = "pending" if waited < _UNKNOWN_S else "ended"
+            if session:
+                jobs = read_queue(session.backend, session.jobs, unknown=unknown)
         line = _progress(running, workers, jobs)
         if line != shown and (shown or not enough):
             report(line)
@@ -104,7 +109,9 @@ def _progress(running: int, wanted: int, jobs: list[Job]) -> str:
     return ", ".join(parts)
 
 
-def read_queue(backend: str, numbers: Iterable[str]) -> list[Job]:
+def read_queue(
+    backend: str, numbers: Iterable[str], *, unknown: str = "ended"
+) -> list[Job]:
     """Ask Slurm or HTCondor for jobs; those that it does not know any more have ended.
 
     There are none of another batch system, and where it does not answer.
@@ -112,7 +119,7 @@ def read_queue(backend: str, numbers: Iterable[str]) -> list[Job]:
     readers = {"slurm": _slurm, "htcondor": _htcondor}
     numbers = list(numbers)
     found = readers[backend](numbers) if numbers and backend in readers else None
-    return [] if found is None else [found.get(n, Job(n, "ended")) for n in numbers]
+    return [] if found is None else [found.get(n, Job(n, unknown)) for n in numbers]
 
 
 def _slurm(numbers: list[str]) -> dict[str, Job] | None:

@@ -32,6 +32,14 @@ MORE = {
     "htcondor": ('+JobFlavour = "longlunch"', '+JobFlavour = "longlunch"'),
 }
 
+ANSWERS = {
+    "slurm": "Submitted batch job 123",
+    "pbs": "123.host",
+    "lsf": "Job <123> is submitted to queue <short>.",
+    "sge": 'Your job 123 ("casa") has been submitted',
+    "htcondor": "1 job(s) submitted to cluster 123.",
+}
+
 
 @pytest.fixture
 def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -50,8 +58,7 @@ def program(folder: Path, name: str, text: str = "") -> None:
 
 @pytest.mark.parametrize("backend", HEADERS)
 def test_a_job_script_has_what_the_settings_say(backend: str, on_path: Path) -> None:
-    program(on_path, SUBMIT[backend], "echo 'Job <123> is submitted; 123.host 123'")
-    program(on_path, "condor_submit", "echo '1 job(s) submitted to cluster 123.'")
+    program(on_path, SUBMIT[backend], f"echo '{ANSWERS[backend]}'")
     for cancel in ("scancel", "qdel", "bkill", "condor_rm"):
         program(on_path, cancel)
     settings: dict[str, Any] = {
@@ -80,6 +87,36 @@ def test_a_job_script_has_what_the_settings_say(backend: str, on_path: Path) -> 
         parsed = htcondor2.Submit(script)  # HTCondor's own parser
         assert parsed["RequestCpus"] == "MY.DaskWorkerCores"
         assert parsed["allowed_job_duration"] == "5400"
+
+
+@pytest.mark.fault(
+    "silently wrong", "a banner with numbers before the job's", "the true number"
+)
+@pytest.mark.parametrize("backend", HEADERS)
+def test_the_number_of_a_job_is_found_below_a_banner(
+    backend: str, on_path: Path
+) -> None:
+    banner = "echo 'Welcome to Example-3, login2'; echo '99 jobs wait'"
+    program(on_path, SUBMIT[backend], f"{banner}\necho '{ANSWERS[backend]}'")
+    for cancel in ("scancel", "qdel", "bkill", "condor_rm"):
+        program(on_path, cancel)
+    settings = load_settings(
+        dask_backend=backend,
+        dask_interface="lo",
+        dask_worker_python="/a clone/bin/python",
+    )
+    with dask_cluster(settings=settings) as cluster:
+        (job,) = cluster.workers.values()
+        assert job.job_id in ("123", "123.0")
+        script = cluster.job_script().replace("''", "'")
+        assert "'/a clone/bin/python' -m distributed" in script
+
+
+def test_an_answer_that_is_not_understood_is_quoted(on_path: Path) -> None:
+    program(on_path, "sbatch", "echo 'Welcome to Example-3'")
+    settings = load_settings(dask_backend="slurm", dask_interface="lo")
+    with pytest.raises(ClusterError, match="Welcome to Example-3"):
+        dask_cluster(settings=settings)
 
 
 def test_a_line_that_htcondor_cannot_have_is_refused(on_path: Path) -> None:

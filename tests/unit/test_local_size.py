@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from casa_env.settings import Settings
-from casa_env.workers.local import LocalSize, local_size
+from casa_env.workers.local import LocalSize, cgroup_limits, local_size
 
 GB = 10**9
 
@@ -77,3 +78,42 @@ def test_limits_hold_for_all_workers_together(
     assert size.workers * size.memory_bytes <= memory
     if memory_limit:
         assert size.workers * size.memory_bytes <= memory_limit
+
+
+@pytest.mark.fault("silently wrong", "a batch job's limit above", "the smallest counts")
+@pytest.mark.parametrize(
+    ("groups", "files"),
+    [
+        (
+            "0::/job/step/task",
+            {
+                "job/memory.max": "2000",
+                "job/step/memory.max": "max",
+                "job/cpu.max": "150000 100000",
+                "job/step/task/cpu.max": "max 100000",
+            },
+        ),
+        (
+            "4:memory:/job/step\n3:cpu,cpuacct:/job/step\n0::/",
+            {
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+                "memory/job/memory.limit_in_bytes": "2000",
+                "memory/job/step/memory.limit_in_bytes": "3000",
+                "cpu,cpuacct/job/cpu.cfs_quota_us": "150000",
+                "cpu,cpuacct/job/cpu.cfs_period_us": "100000",
+                "cpu,cpuacct/job/step/cpu.cfs_quota_us": "-1",
+                "cpu,cpuacct/job/step/cpu.cfs_period_us": "100000",
+            },
+        ),
+    ],
+)
+def test_the_smallest_limit_on_the_way_up_counts(
+    groups: str, files: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "cgroup").write_text(groups)
+    assert cgroup_limits(tmp_path / "cgroup", tmp_path / "fs") == (math.inf, math.inf)
+    for name, text in files.items():
+        file = tmp_path / "fs" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert cgroup_limits(tmp_path / "cgroup", tmp_path / "fs") == (1.5, 2000)
