@@ -20,7 +20,7 @@ SETUP = $(if $(FOUND),echo 'casa: $(FOUND) left out: what the locks pin is what 
 PY = .venv/bin/python -P
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab test image image-test bench lint format sample lock lock-upgrade lock-check clean
+.PHONY: help run lab test faults image image-test bench lint format sample lock lock-upgrade lock-check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -45,6 +45,10 @@ test: ## prove that everything works: unit, service and notebook tests
 		--nbval-current-env -n 2 --dist loadfile \
 		notebooks/*.ipynb || status=1; \
 	exit $$status
+
+faults: ## inject each known fault, and print what happened in one table
+	@$(SETUP) test
+	@$(PY) -m pytest tests/faults
 
 image: ## build the images casa-lab:dev and casa-worker:dev, and compare them with the locks
 	@$(SETUP) lab
@@ -92,3 +96,4 @@ lock-check: ## fail where lists and locks have drifted apart
 
 clean: ## remove the environment, caches and results
 	rm -rf .venv .cache notebooks/results .pytest_cache .mypy_cache .ruff_cache
+	find casa_env environment notebooks tests -name __pycache__ -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from casa_env.errors import CasaEnvError, CellError
 from casa_env.settings import load_settings
-from casa_env.settings.places import writable_environment
+from casa_env.settings.places import ENDINGS, catch_endings, writable_environment
 from casa_env.settings.table import config_template, declarations, redacted
 
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status.
 
     0 where all is well, 1 where something failed, 2 for a command that does not exist,
-    130 after Ctrl-C and 143 after SIGTERM, as a shell reports them.
+    130 after Ctrl-C and 128 + N after signal N, as a shell reports them (143: SIGTERM).
     """
     options = _parser().parse_args(arguments)
     try:
@@ -45,9 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ncasa-env: interrupted", file=sys.stderr)
         return 130
-    except asyncio.CancelledError:
-        print("\ncasa-env: terminated", file=sys.stderr)
-        return 143
+    except asyncio.CancelledError as err:
+        number = signal.Signals(err.args[0])
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            words = (
+                "terminated" if number == signal.SIGTERM else f"{number.name}: ended"
+            )
+            print(f"\ncasa-env: {words}", file=sys.stderr)
+        return 128 + number
     except BrokenPipeError:
         # The reader, such as `head`, has left. Python would complain once more when
         # it flushes what remains at exit.
@@ -194,7 +200,7 @@ def _run(options: argparse.Namespace) -> None:
         load_settings(profile=options.profile)  # a wrong name fails here, at once
     clone = _clone()
     extra = _writable(clone)
-    signal.signal(signal.SIGTERM, _terminate)
+    catch_endings(_terminate)
     print(f"casa-env: running {options.notebook}", flush=True)
     run = run_notebook(
         options.notebook,
@@ -211,9 +217,11 @@ def _run(options: argparse.Namespace) -> None:
     print(f"To open it: {_opener(run.output, clone)}")
 
 
-def _terminate(*_: object) -> None:
-    """Let SIGTERM end a run as Ctrl-C does: in order, with its outputs kept."""
-    raise asyncio.CancelledError
+def _terminate(number: int, _: object) -> None:
+    """Let a signal end a run as Ctrl-C does: in order, with its outputs kept."""
+    for other in ENDINGS:  # one is enough: what follows is to come to its end
+        signal.signal(other, signal.SIG_IGN)
+    raise asyncio.CancelledError(number)
 
 
 def _lab(options: argparse.Namespace) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 import shutil
 import signal
@@ -25,6 +27,8 @@ from casa_env.settings.table import nearest
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager
     from nbformat import NotebookNode
+
+logger = logging.getLogger(__name__)
 
 #: How often a cell is looked at, and how long one may take to end that is interrupted,
 #: or a kernel to start: an image's first start reads cold files. In seconds.
@@ -70,8 +74,9 @@ def run_notebook(
     Parameters
     ----------
     notebook, output
-        The notebook, never changed; its copy, by default below ``results`` beside it,
-        which is there however the run ends.
+        The notebook, never changed; its copy, by default in the notebook's parameter
+        OUTPUT_FOLDER, or else below ``results`` beside it. It is there however the run
+        ends: elsewhere, with a warning, where its folder has become full.
     parameters
         New values for what the cell tagged ``parameters`` sets.
     profile, environ
@@ -95,13 +100,12 @@ def run_notebook(
         If `nbclient` or `ipykernel` is missing, or a place to write caches to.
     """
     require_package("ipykernel", "nbclient", why="Running notebooks")
-    import nbformat
-
     notebook = notebook.absolute()
-    folder = notebook.parent / "results" / notebook.stem
+    node = _opened(notebook)
+    given = _set_parameters(node, parameters or {}, str(notebook))
+    folder = notebook.parent / (given or f"results/{notebook.stem}")
     output = (output or folder / f"{notebook.stem}.ipynb").absolute()
-    node = _opened(notebook, output)
-    _set_parameters(node, parameters or {}, str(notebook))
+    _check_output(output, notebook)
     variables = dict(os.environ if environ is None else environ)
     variables |= writable_environment(variables)[0]
     if profile:
@@ -112,21 +116,90 @@ def run_notebook(
     began = time.monotonic()
     try:
         _execute(node, _Watch(node, report), notebook.parent, variables, timeout)
-    except NotebookError as err:
-        err.looked_at = f"{notebook}; its outputs so far are in {output}"
+    except BaseException as err:
+        kept = _keep(node, output)
+        if isinstance(err, NotebookError):
+            err.looked_at = f"{notebook}; its outputs so far are in {kept or 'no file'}"
         raise
-    finally:
-        partial = output.with_name(f".{output.name}.partial")
-        nbformat.write(node, partial)  # type: ignore[no-untyped-call]
-        partial.replace(output)
+    if (kept := _keep(node, output)) is None:
+        what = "The notebook ran, and no place takes its executed copy."
+        step = "Free some space, or name another file with --output."
+        raise NotebookError(what, looked_at=str(output), next_step=step)
     summary = [c for c in cells if "summary" in c.metadata.get("tags", [])]
     printed = [o.text for c in summary for o in c.outputs if o.get("name") == "stdout"]
     seconds = time.monotonic() - began
-    return Run(output=output, seconds=seconds, summary="".join(printed))
+    return Run(output=kept, seconds=seconds, summary="".join(printed))
 
 
-def _opened(notebook: Path, output: Path) -> NotebookNode:
-    """Read a notebook and make its copy's folder; raise before work is lost."""
+def _keep(node: NotebookNode, output: Path) -> Path | None:
+    """Write the executed copy, whole; elsewhere where its folder takes it no more.
+
+    It never raises: the error of the run itself is what the user has to see.
+    """
+    import nbformat
+
+    for cell in node.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _merged(cell.outputs)
+    text = nbformat.writes(node) + "\n"  # type: ignore[no-untyped-call]
+    reason = ""
+    for place in (None, tempfile.gettempdir, Path.home):
+        try:
+            folder = tempfile.mkdtemp(prefix="casa-env-", dir=place()) if place else ""
+        except (OSError, RuntimeError):
+            continue
+        kept = Path(folder) / output.name if folder else output
+        partial = kept.with_name(f".{kept.name}.partial")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(kept)
+        except OSError as err:
+            reason = reason or str(err.strerror)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                Path(folder or output).rmdir()
+            continue
+        if reason:
+            words = "%s cannot be written (%s): the executed copy is %s"
+            logger.warning(words, output, reason, kept)
+        return kept
+    logger.warning("%s cannot be written (%s): no executed copy", output, reason)
+    return None
+
+
+def _merged(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Return outputs with one stream each of stdout and stderr, in one linear pass.
+
+    nbclient 0.11's own ``coalesce_streams`` takes time that grows with the square of a
+    line's length, and hears nothing meanwhile. It may come back when that is mended.
+    """
+    texts: dict[str, list[str]] = {}
+    merged: list[NotebookNode] = []
+    for output in outputs:
+        if output.output_type != "stream":
+            merged.append(output)
+            continue
+        if output.name not in texts:
+            merged.append(output)
+        texts.setdefault(output.name, []).append(output.text)
+    for n, output in enumerate(merged):
+        if output.output_type == "stream":
+            lines = "".join(texts[output.name]).split("\n")
+            output.text = "\n".join(map(_overwritten, lines))
+            if output.name == "stdout" and n and merged[n - 1].get("name") == "stderr":
+                merged[n - 1 : n + 1] = [output, merged[n - 1]]
+    return merged
+
+
+def _overwritten(line: str) -> str:
+    """Return what a terminal shows of a line in which carriage returns start anew."""
+    shown = line.rstrip("\r")
+    return shown.rpartition("\r")[2] + line[len(shown) :]
+
+
+def _opened(notebook: Path) -> NotebookNode:
+    """Read a notebook."""
     import nbformat
 
     broken = (AttributeError, KeyError, OSError, TypeError, ValueError)
@@ -141,9 +214,16 @@ def _opened(notebook: Path, output: Path) -> NotebookNode:
         what = f"This is not a Jupyter notebook that can be run: {reason}."
         step = "Give one in Python that JupyterLab opens."
         raise NotebookError(what, looked_at=str(notebook), next_step=step)
+    return node
+
+
+def _check_output(output: Path, notebook: Path) -> None:
+    """Make the folder of a notebook's copy; raise before work is lost."""
     with contextlib.suppress(OSError):
         output.parent.mkdir(parents=True, exist_ok=True)
-    reason = "" if can_write(output.parent) else "its folder cannot be written"
+    reason = (
+        "" if can_write(output.parent) else "its folder cannot be written, or is full"
+    )
     reason = "it is a folder" if output.is_dir() else reason
     if output.resolve() == notebook.resolve():
         reason = "it is the notebook itself, which is never changed"
@@ -151,7 +231,6 @@ def _opened(notebook: Path, output: Path) -> NotebookNode:
         what = f"The executed notebook cannot be written: {reason}."
         step = "Name another file with --output."
         raise NotebookError(what, looked_at=str(output), next_step=step)
-    return node
 
 
 class _Watch:
@@ -207,7 +286,7 @@ def _execute(
         client = NotebookClient(
             node,
             km=manager,
-            coalesce_streams=True,
+            coalesce_streams=False,  # see `_merged`
             startup_timeout=STARTUP_S,
             on_cell_execute=watch.starts,
             on_cell_executed=partial(watch.looks, done=True),
@@ -230,7 +309,9 @@ def _execute(
         try:
             work.result(timeout)
         except (CellExecutionError, DeadKernelError, TimeoutError) as err:
-            raise _failure(err, watch, manager, stderr) from err
+            ended = getattr(err, "ename", "") == "SystemExit"
+            if not (ended and err.evalue in {"", "0", "None"}):  # type: ignore[union-attr]
+                raise _failure(err, watch, manager, stderr) from err
         finally:
             for number in (signal.SIGINT, signal.SIGKILL):
                 if not work.done():  # the time is up, or we were interrupted
@@ -289,8 +370,10 @@ def _labels(node: NotebookNode) -> Iterator[tuple[int, str]]:
 
 def _last_line(cell: NotebookNode) -> str:
     """Return the last line that a cell has written so far, such as a progress bar."""
-    streams = [o.text for o in cell.get("outputs", []) if o.output_type == "stream"]
-    lines = "\n".join(streams)[-2000:].replace("\r", "\n").split("\n")
+    # the last few say it: to read all of them each time would take ever longer
+    last = cell.get("outputs", [])[-100:]
+    streams = [o.text[-2000:] for o in last if o.output_type == "stream"]
+    lines = "".join(streams)[-2000:].replace("\r", "\n").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
@@ -298,6 +381,13 @@ def progress_reporter(stream: TextIO) -> Callable[[Progress], None]:
     """Return what writes progress: live on a terminal, one line a cell elsewhere."""
 
     def report(step: Progress) -> None:
+        try:
+            write(step)
+        except OSError as err:
+            if err.errno != errno.EIO:  # the terminal is gone: nobody to tell
+                raise
+
+    def write(step: Progress) -> None:
         cell = f"[{step.number:{len(str(step.total))}d}/{step.total}] {step.label}"
         if stream.isatty():
             line = f"{cell} {step.seconds:.0f} s{' | ' * bool(step.line)}{step.line}"
@@ -313,24 +403,39 @@ def progress_reporter(stream: TextIO) -> Callable[[Progress], None]:
     return report
 
 
-def parse_parameter(text: str) -> tuple[str, object]:
-    """Return name and value of ``NAME=VALUE``: a Python literal, else plain text."""
+class Written(str):
+    """A value as a command line has it: what it is, the parameter's default says."""
+
+    __slots__ = ()
+
+    def value(self, default: object = None) -> object:
+        """Return the Python literal that it is, else plain text, as a text stays."""
+        try:
+            value: object = ast.literal_eval(self)
+        except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
+            return str(self)
+        quoted = isinstance(value, str)
+        return value if quoted or not isinstance(default, str) else str(self)
+
+
+def parse_parameter(text: str) -> tuple[str, Written]:
+    """Return name and value of ``NAME=VALUE``."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         what = f"A parameter is written NAME=VALUE; this is {text!r}."
         raise _refused(what, "-p", "Write for example -p N_FILES=2.")
-    try:
-        return name, ast.literal_eval(value)
-    except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
-        return name, value
+    return name, Written(value)
 
 
 def _refused(what: str, where: str, step: str) -> NotebookError:
     return NotebookError(what, looked_at=where, next_step=step, kind="parameter")
 
 
-def _set_parameters(node: NotebookNode, new: Mapping[str, object], where: str) -> None:
-    """Add a cell, tagged as papermill 2.6 does, after the one with the defaults."""
+def _set_parameters(node: NotebookNode, new: Mapping[str, object], where: str) -> str:
+    """Add a cell, tagged as papermill 2.6 does, after the one with the defaults.
+
+    Returns the notebook's OUTPUT_FOLDER, empty where it has none.
+    """
     import nbformat
 
     def tagged(tag: str) -> list[int]:
@@ -338,29 +443,42 @@ def _set_parameters(node: NotebookNode, new: Mapping[str, object], where: str) -
             n for n, c in enumerate(node.cells) if tag in c.metadata.get("tags", [])
         ]
 
-    if not new:
-        return
     added = "injected-parameters"
-    for n in reversed(tagged(added)):
+    for n in reversed(tagged(added) if new else []):
         del node.cells[n]
+    if not new:
+        found: dict[str, Any] = {}
+        with contextlib.suppress(NotebookError):
+            for n in tagged("parameters") + tagged(added):
+                found |= _defaults(node.cells[n].source, where)
+        return _folder(found)
     if not (places := tagged("parameters")):
         what = "The notebook has no parameters: no cell is tagged 'parameters'."
         raise _refused(what, where, "Tag the cell that sets them, or leave out -p.")
     defaults = _defaults(node.cells[places[0]].source, where)
+    values = dict(new)
     for name, value in new.items():
         if name not in defaults:
             there = ", ".join(defaults) or "none"
             what = f"The notebook has no parameter {name!r}; there are: {there}."
             step = f"Did you mean {nearest(name, defaults)}?" if defaults else ""
             raise _refused(what, where, step)
+        if isinstance(value, Written):
+            value = values[name] = value.value(defaults[name])  # noqa: PLW2901 - it is
         wanted, given = type(defaults[name]).__name__, type(value).__name__
         if wanted not in {given, "NoneType"} and (wanted, given) != ("float", "int"):
             what = f"The parameter {name} is of type {wanted}; {value!r} is {given}."
             step = f"Write it like its default, {name}={defaults[name]!r}."
             raise _refused(what, where, step)
-    source = "\n".join(f"{name} = {value!r}" for name, value in new.items())
+    source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
     cell = nbformat.v4.new_code_cell(source, id=added, metadata={"tags": [added]})  # type: ignore[no-untyped-call]
     node.cells.insert(places[0] + 1, cell)
+    return _folder(defaults | values)
+
+
+def _folder(values: Mapping[str, object]) -> str:
+    folder = values.get("OUTPUT_FOLDER")
+    return str(folder) if isinstance(folder, str | Path) else ""
 
 
 def _defaults(source: str, where: str) -> dict[str, Any]:

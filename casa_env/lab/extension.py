@@ -93,7 +93,8 @@ def lab_command(
     # jupyter-resource-usage 1.3.0 prints this once for every kernel; the filter may go
     # when it calls json_default instead.
     noise = "-Wignore:date_default is deprecated:UserWarning"
-    command = [sys.executable, noise, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
+    command = [sys.executable, "-P", noise, "-m", "jupyterlab"]
+    command += ["--ServerApp.ip=127.0.0.1"]
     command += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={clone}"]
     command += [f"--ServerApp.base_url={base_path(base_url)}"]
     if (clone / WELCOME).is_file():

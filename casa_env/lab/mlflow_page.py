@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -32,14 +33,16 @@ def page() -> dict[str, Any]:
     MLflow refuses requests whose ``Host`` is not this machine, against DNS rebinding,
     and writing ones whose ``Origin`` is another page's, against forged requests. Both
     checks stay on. Behind a hub the browser names the hub, so ``Host`` becomes what the
-    server listens on; and `_vouch` for the origins that are the hub's.
+    server takes for itself; and `_vouch` for the origins that are the hub's. The server
+    has no login, so it listens on a socket in a folder that only its user may enter.
     """
     here = not is_server(tracking_uri(load_settings()))
     return {
-        "command": [sys.executable, "-m", __name__, "{port}"],
+        "command": [sys.executable, "-P", "-m", __name__, "{unix_socket}"],
+        "unix_socket": True,
         "timeout": START_S if here else 1.0,
         "new_browser_tab": False,
-        "request_headers_override": {"Host": "127.0.0.1:{port}"},
+        "request_headers_override": {"Host": "127.0.0.1"},
         # of all that an entry point can give, 4.6 shows only this the request
         "update_last_activity": _vouch,
         "launcher_entry": {
@@ -56,15 +59,16 @@ def _vouch(handler: Any) -> bool:  # noqa: ANN401 - jupyter-server-proxy is unty
     headers = handler.request.headers
     origin = urlsplit(headers.get("Origin", "")).netloc
     if origin and origin.lower() == headers.get("Host", "").lower():
-        headers["Origin"] = f"http://127.0.0.1:{handler.port}"
+        headers["Origin"] = "http://127.0.0.1"
     return True  # who looks at the page is active
 
 
-def serve(port: int) -> int:
-    """Run MLflow's server on loopback until it, or whoever started this, ends."""
+def serve(socket: Path) -> int:
+    """Run MLflow's server on a socket until it, or whoever started this, ends."""
     parent, uri = os.getppid(), tracking_uri(load_settings())
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", uri]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1"]
+    command += ["--uvicorn-opts", f"--uds {shlex.quote(str(socket))}"]
+    command += ["--backend-store-uri", uri]
     if folder := artifact_folder(uri):
         folder.mkdir(parents=True, exist_ok=True)
         command += ["--default-artifact-root", folder.as_uri()]
@@ -73,6 +77,7 @@ def serve(port: int) -> int:
         **os.environ,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nine processes for nobody here
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONSAFEPATH": "1",  # for the Python that MLflow starts in turn
     }
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -88,8 +93,11 @@ def serve(port: int) -> int:
             server.poll()  # or the group's leader would stay as a zombie
             os.killpg(server.pid, 0)
         os.killpg(server.pid, signal.SIGKILL)
+    socket.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the proxy made it, and leaves it
+        socket.parent.rmdir()
     return status or 0
 
 
 if __name__ == "__main__":
-    sys.exit(serve(int(sys.argv[1])))
+    sys.exit(serve(Path(sys.argv[1])))

@@ -13,7 +13,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
@@ -27,7 +27,7 @@ from casa_env.models.provenance import (
     write_record,
 )
 from casa_env.settings import Settings, load_settings
-from casa_env.settings.places import state_home
+from casa_env.settings.places import catch_endings, state_home
 from casa_env.settings.table import shown
 from casa_env.tokens.bearer import settings_here, token_value
 
@@ -269,7 +269,7 @@ def interruptible(run: ActiveRun) -> ActiveRun:
     """Return the run as one that ends as killed when it is interrupted.
 
     MLflow itself would leave it running, or call it failed. JupyterLab, batch systems
-    and Kubernetes send SIGTERM some seconds before they kill; by default that ends
+    and Kubernetes send a signal some seconds before they kill; by default that ends
     Python at once, but while the run lasts, it raises `SystemExit`.
     """
     import mlflow
@@ -278,17 +278,16 @@ def interruptible(run: ActiveRun) -> ActiveRun:
         raise SystemExit(128 + number)
 
     class InterruptibleRun(mlflow.ActiveRun):
-        restored: Any = None
+        restored: Sequence[signal.Signals] = ()
 
         def __enter__(self) -> Self:
             main = threading.current_thread() is threading.main_thread()
-            if main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                self.restored = signal.signal(signal.SIGTERM, leave)
+            self.restored = catch_endings(leave) if main else []
             return self
 
         def __exit__(self, kind: type[BaseException] | None, *error: object) -> bool:
-            if self.restored is not None:
-                signal.signal(signal.SIGTERM, self.restored)
+            for number in self.restored:
+                signal.signal(number, signal.SIG_DFL)
             if kind is not None and not issubclass(kind, Exception):
                 _kill(run)
             return bool(super().__exit__(kind, *error))  # type: ignore[no-untyped-call]

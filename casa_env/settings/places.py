@@ -6,13 +6,23 @@ Standard library only: it runs on a bare Python before anything is installed.
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from casa_env.errors import PathsError
+
+#: What terminals, batch systems and containers send before they kill: a lost terminal,
+#: a container's stop, batch systems' warnings of the time that is nearly up.
+ENDINGS: Final = (
+    *(signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
+)
+
+#: What a folder must take to count as one that can be written. In bytes.
+ENOUGH_BYTES: Final = 65536
 
 #: The kinds of site there are.
 SITES: Final = ("local", "binder", "facility")
@@ -133,12 +143,24 @@ def writable_environment(
 
 
 def can_write(folder: Path) -> bool:
-    """Tell whether a file can be made in a folder, by making one."""
+    """Tell whether a folder takes a file with bytes in it: a full one takes none."""
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(ENOUGH_BYTES))
             return True
     except OSError:
         return False
+
+
+def catch_endings(handler: Callable[[int, Any], object]) -> list[signal.Signals]:
+    """Let a handler take the signals of `ENDINGS`; return those that it took.
+
+    One that is ignored (nohup) or that somebody else handles stays as it is.
+    """
+    free = [n for n in ENDINGS if signal.getsignal(n) is signal.SIG_DFL]
+    for number in free:
+        signal.signal(number, handler)
+    return free
 
 
 def _home(environ: Mapping[str, str]) -> Path:

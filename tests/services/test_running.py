@@ -280,7 +280,14 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
 
 @pytest.mark.parametrize(
     ("number", "status", "words"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 129, "SIGHUP"),
+        (signal.SIGUSR1, 138, "SIGUSR1"),
+        (signal.SIGUSR2, 140, "SIGUSR2"),
+        (signal.SIGXCPU, 152, "SIGXCPU"),
+    ],
 )
 def test_a_signal_stops_the_kernel_and_keeps_the_outputs(
     number: signal.Signals, status: int, words: str, write: Write, repository: Path

@@ -42,7 +42,8 @@ def notebook(source: str = DEFAULTS) -> nbformat.NotebookNode:
 def test_values_are_literals_or_else_text(
     text: str, parsed: tuple[str, object]
 ) -> None:
-    assert parse_parameter(text) == parsed
+    name, written = parse_parameter(text)
+    assert (name, written.value()) == parsed
 
 
 @pytest.mark.parametrize("text", ["N", "", "=2", "1N=2", "a b=2", "a.b=1"])
@@ -53,7 +54,15 @@ def test_what_is_not_name_and_value_is_refused(text: str) -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
 def test_every_literal_makes_the_round_trip(value: object) -> None:
-    assert parse_parameter(f"X={value!r}") == ("X", value)
+    name, written = parse_parameter(f"X={value!r}")
+    assert (name, written.value()) == ("X", value)
+
+
+@pytest.mark.parametrize("text", ["2017", "1e3", "None", "[1]", "'2017'"])
+def test_what_is_written_for_a_text_stays_text(text: str) -> None:
+    node = notebook()
+    inject(node, dict([parse_parameter(f"NAME={text}")]), "x.ipynb")
+    assert node.cells[2].source == f"NAME = {text.strip(chr(39))!r}"
 
 
 def test_values_go_into_a_cell_after_the_defaults() -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,23 +84,47 @@ def test_a_stranger_sees_nothing_of_it(lab: Lab) -> None:
     assert answer.status_code in (302, 403)
 
 
-def test_the_server_listens_on_loopback_and_checks_whom_it_is_asked_as(
+def test_the_server_listens_where_only_its_user_reaches_it_and_checks_its_name(
     lab: Lab,
 ) -> None:
-    listening = {
-        (c.laddr.ip, c.laddr.port)
-        for process in family(lab)
-        if "mlflow" in " ".join(process.cmdline())
-        for c in process.net_connections("tcp")
+    servers = [p for p in family(lab) if "mlflow" in " ".join(p.cmdline())]
+    assert servers
+    assert not [
+        c
+        for process in servers
+        for c in process.net_connections("inet")
         if c.status == psutil.CONN_LISTEN
+    ]
+    (path,) = {
+        c.laddr
+        for process in servers
+        for c in process.net_connections("unix")
+        if "jupyter-server-proxy" in str(c.laddr)
     }
-    assert {ip for ip, _ in listening} == {"127.0.0.1"}
-    (port,) = {port for _, port in listening}
-    answer = requests.get(
-        f"http://127.0.0.1:{port}/", headers={"Host": HUB}, timeout=60
+    assert stat.S_IMODE(Path(path).parent.stat().st_mode) == 0o700
+    ask_it = f"""
+import http.client, socket
+asked = http.client.HTTPConnection({HUB!r})
+asked.sock = socket.socket(socket.AF_UNIX)
+asked.sock.connect({path!r})
+asked.request("GET", "/")
+answer = asked.getresponse()
+print(answer.status, answer.read())
+"""
+    mine = subprocess.run(
+        [sys.executable, "-c", ask_it], capture_output=True, text=True, check=True
     )
-    assert answer.status_code == 403
-    assert "Invalid Host header" in answer.text
+    assert "403" in mine.stdout
+    assert "Invalid Host header" in mine.stdout
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("only root can ask as another user")
+    other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    assert python
+    theirs = subprocess.run(
+        [*other, python, "-c", ask_it], capture_output=True, text=True, check=False
+    )
+    assert "PermissionError" in theirs.stderr
 
 
 def test_nothing_is_left_in_the_folder_that_jupyterlab_shows(

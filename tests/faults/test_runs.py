@@ -1,0 +1,113 @@
+"""What can happen to a notebook that runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from casa_env.errors import CellError
+from casa_env.running import run_notebook
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a notebook; its first cell has the parameters."""
+
+    def write_notebook(*sources: str) -> Path:
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        cells[0].metadata["tags"] = ["parameters"]
+        path = tmp_path / "n.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+        return path
+
+    return write_notebook
+
+
+@pytest.mark.fault("run", "one line of a million characters", "it ends, output kept")
+def test_a_long_line_does_not_hang_a_run(write: Write) -> None:
+    run = run_notebook(write("print('x' * 1_000_000)"), timeout=120)
+    (cell,) = nbformat.read(run.output, as_version=4).cells
+    assert cell.outputs[0].text == "x" * 1_000_000 + "\n"
+
+
+@pytest.mark.fault("run", "sys.exit(0) in a cell", "the run ended well")
+def test_an_exit_with_status_0_ends_a_run_well(write: Write) -> None:
+    run = run_notebook(write("print('so far')\nimport sys\nsys.exit(0)", "1 / 0"))
+    first, second = nbformat.read(run.output, as_version=4).cells
+    assert first.outputs[0].text == "so far\n"
+    assert second.execution_count is None
+
+
+@pytest.mark.fault("run", "sys.exit(3) in a cell", "an error that says so")
+def test_an_exit_with_another_status_is_an_error(write: Write) -> None:
+    with pytest.raises(CellError, match="SystemExit: 3"):
+        run_notebook(write("import sys\nsys.exit(3)"))
+
+
+@pytest.mark.fault("run", "another OUTPUT_FOLDER", "the earlier run's copy stays")
+def test_the_copy_goes_with_the_outputs(write: Write) -> None:
+    notebook = write("OUTPUT_FOLDER = 'results/a'")
+    first = run_notebook(notebook).output
+    second = run_notebook(notebook, parameters={"OUTPUT_FOLDER": "b"}).output
+    assert first == notebook.parent / "results/a/n.ipynb"
+    assert second == notebook.parent / "b/n.ipynb"
+    assert first.exists()
+
+
+@pytest.mark.fault("run", "its folder goes during the run", "copy elsewhere, named")
+def test_a_copy_that_cannot_be_written_goes_elsewhere(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(spare))
+    gone = "import shutil; shutil.rmtree('results'); open('results', 'w').close()"
+    with pytest.raises(CellError, match="ZeroDivisionError") as caught:
+        run_notebook(write("print('precious')", f"{gone}\n1 / 0"))
+    (kept,) = spare.rglob("n.ipynb")
+    assert str(kept) in str(caught.value)
+    assert "precious" in kept.read_text()
+
+
+FULL = """
+set -e
+mount -t tmpfs -o size=256k none "$1"
+dd if=/dev/zero of="$1/fill" bs=1k count=400 2>/dev/null || true
+"$2" -P -m casa_env run "$3" --output "$1/copy.ipynb" || true
+"$2" -P -c 'from casa_env.settings.places import *
+import sys, pathlib
+print(writable_environment({"HOME": sys.argv[1]})[1])' "$1"
+ls -A "$1"
+"""
+
+
+@pytest.mark.fault("disk", "a full folder, a full home", "refused; another place")
+def test_a_full_disk_is_one_that_cannot_be_written(
+    write: Write, tmp_path: Path, repository: Path
+) -> None:
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("only root can mount a small file system")
+    full = tmp_path / "full"
+    full.mkdir()
+    words = ["unshare", "-m", "sh", "-c", FULL, "sh", full, sys.executable]
+    ended = subprocess.run(
+        [*words, write("1")],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "mount" in ended.stderr:
+        pytest.skip("no file system can be mounted here")
+    assert "is full" in ended.stderr
+    assert f"{full} cannot be written: caches and state go to" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "fill"
