@@ -30,7 +30,6 @@ RUN --mount=source=environment/image,target=/build --mount=source=environment/ap
 RUN --mount=source=environment/image,target=/build --mount=from=tools,source=/opt/tools,target=/opt/tools \
     --mount=type=cache,id=casa,target=/cache --mount=type=secret,id=ca,target=/run/ca.pem \
     --mount=source=environment/lab.lock,target=/lab.lock UV_CACHE_DIR=/cache /build/packages.sh /lab.lock
-
 # The analysis, compiled: numba goes by the date of a source, so that is made the same.
 FROM lab-packages AS kernels
 COPY notebooks/inputs /srv/casa/notebooks/inputs

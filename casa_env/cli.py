@@ -193,7 +193,8 @@ def _xcache(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     """Run a notebook; say where its outputs went."""
-    from casa_env.running import parse_parameter, progress_reporter, run_notebook
+    from casa_env.parameters import parse_parameter
+    from casa_env.running import progress_reporter, run_notebook
 
     parameters = dict(parse_parameter(text) for text in options.parameter)
     if options.profile:

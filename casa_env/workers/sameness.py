@@ -21,17 +21,17 @@ logger = logging.getLogger(__name__)
 #: What lab.lock adds to worker.lock: only people look at it, and a worker may lack it.
 FOR_PEOPLE: Final = """
 aiodns appnope argon2-cffi argon2-cffi-bindings arrow async-lru babel beautifulsoup4
-bleach certipy coverage dask-labextension debugpy defusedxml editables entrypoints
-escapism fastjsonschema fqdn hatchling hepdata-lib hepdata-validator iniconfig
-ipykernel ipympl iso8601 isoduration json5 jupyter-builder jupyter-client jupyter-core
-jupyter-events jupyter-lsp jupyter-repo2docker jupyter-resource-usage jupyter-server
-jupyter-server-proxy jupyter-server-terminals jupyterhub jupyterlab jupyterlab-git
-jupyterlab-git-core jupyterlab-pygments jupyterlab-server mistune nbclient nbconvert
-nbdime nbformat nbgitpuller nbval nest-asyncio2 notebook notebook-shim oauthlib
-overrides pamela pandocfilters pathspec pip platformdirs pluggy pooch
-prometheus-client pycares pytest python-json-logger pywinpty rfc3339-validator
+bleach certipy colorama coverage dask-labextension debugpy defusedxml editables
+entrypoints escapism fastjsonschema fqdn hatchling hepdata-lib hepdata-validator
+iniconfig ipykernel ipympl iso8601 isoduration json5 jupyter-builder jupyter-client
+jupyter-core jupyter-events jupyter-lsp jupyter-repo2docker jupyter-resource-usage
+jupyter-server jupyter-server-proxy jupyter-server-terminals jupyterhub jupyterlab
+jupyterlab-git jupyterlab-git-core jupyterlab-pygments jupyterlab-server mistune
+nbclient nbconvert nbdime nbformat nbgitpuller nbval nest-asyncio2 notebook
+notebook-shim oauthlib overrides pamela pandocfilters pathspec pip platformdirs pluggy
+pooch prometheus-client pycares pytest python-json-logger pywinpty rfc3339-validator
 rfc3986-validator rfc3987-syntax semver send2trash simpervisor soupsieve terminado
-tinycss2 tomlkit trove-classifiers uri-template webcolors webencodings
+tinycss2 tomlkit trove-classifiers tzdata uri-template webcolors webencodings
 websocket-client
 """.split()  # noqa: SIM905 - a list of eighty lines says no more
 

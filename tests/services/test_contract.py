@@ -11,7 +11,7 @@ import pytest
 
 #: Start what the hub starts, as a facility's wrapper might.
 WRAPPER = """#!/bin/sh
-exec {python} -m jupyterhub.singleuser {option} "$@"
+exec "{python}" -m jupyterhub.singleuser {option} "$@"
 """
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -30,9 +31,8 @@ def put_on_path(folder: Path) -> Path:
     (folder / "jobs").mkdir()
     for name in PROGRAMS:
         program = programs / name
-        program.write_text(
-            f"#!/bin/sh\nexec {sys.executable} {__file__} {folder}/jobs {name} $@\n"
-        )
+        words = shlex.join([sys.executable, __file__, str(folder / "jobs"), name])
+        program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
         program.chmod(0o755)
     return programs
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casa_env.errors import NotebookError
-from casa_env.running import _set_parameters as inject
-from casa_env.running import parse_parameter
+from casa_env.parameters import parse_parameter
+from casa_env.parameters import set_parameters as inject
 
 DEFAULTS = (
     'N_FILES = 0\nNAME = "x"\nCUT: float = 25.0\nFAST = True\nWHERE = None\nD = f()'
