@@ -1,7 +1,8 @@
-"""The ttbar task's histograms: regions, axes, and an empty one of each."""
+"""Empty histograms: an observable, the process and the variation."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,15 @@ from agc.inputs.variations import VARIATIONS
 if TYPE_CHECKING:
     import hist
 
-__all__ = ["BIN_HIGH", "BIN_LOW", "N_BINS", "REGIONS", "Region", "empty_histograms"]
+__all__ = [
+    "BIN_HIGH",
+    "BIN_LOW",
+    "N_BINS",
+    "REGIONS",
+    "Region",
+    "empty_histogram",
+    "empty_histograms",
+]
 
 #: Regular binning of both observables, in GeV (AGC reference implementation, c37bf59).
 N_BINS, BIN_LOW, BIN_HIGH = 25, 50.0, 550.0
@@ -38,27 +47,32 @@ REGIONS = (
 )
 
 
-def empty_histograms() -> dict[str, hist.Hist[Any]]:
-    """Return one empty histogram for each region.
+def empty_histogram(
+    bins: tuple[int, float, float],
+    label: str,
+    processes: Iterable[str],
+    variations: Iterable[str],
+) -> hist.Hist[Any]:
+    """Return a histogram with the axes observable, process and variation.
 
-    Returns
-    -------
-    dict of str to hist.Hist
-        Keyed by region name. Axes: ``observable`` (25 bins from 50 to 550 GeV, with
-        under- and overflow), ``process`` and ``variation`` (fixed categories, so that
-        the order never depends on which file came first). Storage: ``Weight``.
+    The observable has under- and overflow; processes and variations are fixed, so that
+    their order never depends on which file came first. The storage is ``Weight``.
     """
     import hist
 
+    return hist.Hist(
+        hist.axis.Regular(*bins, name="observable", label=label),
+        hist.axis.StrCategory(processes, name="process", label="Process"),
+        hist.axis.StrCategory(variations, name="variation", label="Variation"),
+        storage=hist.storage.Weight(),
+        label="Events",
+    )
+
+
+def empty_histograms() -> dict[str, hist.Hist[Any]]:
+    """Return one empty histogram for each region of the ttbar task."""
+    bins = (N_BINS, BIN_LOW, BIN_HIGH)
     return {
-        region.name: hist.Hist(
-            hist.axis.Regular(
-                N_BINS, BIN_LOW, BIN_HIGH, name="observable", label=region.observable
-            ),
-            hist.axis.StrCategory(PROCESSES, name="process", label="Process"),
-            hist.axis.StrCategory(VARIATIONS, name="variation", label="Variation"),
-            storage=hist.storage.Weight(),
-            label="Events",
-        )
+        region.name: empty_histogram(bins, region.observable, PROCESSES, VARIATIONS)
         for region in REGIONS
     }
