@@ -115,6 +115,12 @@ def normalised(
             column = total[name].axes["process"].index(process)
             for row, label in enumerate(histogram.axes["variation"]):
                 cell = (slice(None), column, total[name].axes["variation"].index(label))
-                to["value"][cell] += one["value"][:, row] * weight
-                to["variance"][cell] += one["variance"][:, row] * weight**2
+                value, variance = one["value"][:, row], one["variance"][:, row]
+                exact = config.constants.get(label, 1.0)
+                if np.array_equal(value, one["value"][:, 0] * in_steps(exact)):
+                    # one factor for all events need not be rounded
+                    value = one["value"][:, 0] * exact
+                    variance = one["variance"][:, 0] * exact**2
+                to["value"][cell] += value * weight
+                to["variance"][cell] += variance * weight**2
     return total

@@ -125,6 +125,9 @@ class Config:
     columns: dict[str, npt.DTypeLike] = field(default_factory=dict)
     """The branches that are read, and their types; None: as they are in the file."""
 
+    constants: dict[str, float] = field(default_factory=dict)
+    """Variations that are one factor for all events, where they are."""
+
     def acting(self, *processes: str) -> list[Systematic]:
         """Return the systematics with histograms that act on any of some processes."""
         return [

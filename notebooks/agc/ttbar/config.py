@@ -16,7 +16,7 @@ import numpy.typing as npt
 from agc.hists.build import BIN_HIGH, BIN_LOW, N_BINS, REGIONS
 from agc.inputs.config import Channel, Config, Process, Systematic, Variable
 from agc.inputs.samples import LUMI_PB, PROCESS_LABELS, XSEC_PB
-from agc.inputs.variations import LUMI_UNCERTAINTY, SYSTEMATICS
+from agc.inputs.variations import LUMI_UNCERTAINTY, SCALE_VAR, SYSTEMATICS
 
 __all__ = ["COLUMNS", "CORRECTIONS", "ttbar_config"]
 
@@ -76,4 +76,5 @@ def ttbar_config() -> Config:
             for region in REGIONS
         },
         columns=dict(COLUMNS),
+        constants={"scale_var_up": 1 + SCALE_VAR, "scale_var_down": 1 - SCALE_VAR},
     )
