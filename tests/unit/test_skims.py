@@ -308,6 +308,7 @@ def test_every_module_that_decides_the_content_is_in_the_key() -> None:
         "errors",
         "fast.exact_sums",  # sums over what a skim gives
         "hists.build",  # the binning: the reason to run again
+        "inputs.config",  # what the columns, which count, stand beside
         "inputs.samples",  # names and cross-sections
     }
     decisive = {module.__name__.removeprefix("agc.") for module in skims.MODULES}
