@@ -191,8 +191,11 @@ def test_an_empty_tree_adds_nothing_and_is_no_error(tmp_path: Path, good: str) -
     ("metadata", "says"),
     [
         ({"process": "higgs", "variation": "nominal"}, "unknown process 'higgs'"),
-        ({"process": "wjets", "variation": "ME_var"}, "'wjets' with variation"),
-        ({"process": "wjets"}, "no 'variation' in its metadata"),
+        (
+            {"process": "wjets", "variation": "ME_var"},
+            "unknown variation 'ME_var' of 'wjets'",
+        ),
+        ({"process": "wjets"}, "no 'xsec_pb' in its metadata"),
     ],
 )
 def test_an_unknown_process_is_refused(

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 import pytest
-from coffea.nanoevents import BaseSchema
+from coffea.nanoevents import BaseSchema, NanoAODSchema
 from coffea.processor import FuturesExecutor, IterativeExecutor, Runner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agc.fast.columns import read_columns
-from agc.fast.kernel import fill_sums
-from agc.fast.processor import TtbarProcessor
+from agc.fast.engine import CompiledTtbar
 from agc.hists.build import REGIONS
+from agc.hists.run import collected
 from agc.inputs.filesets import standin_fileset
+from agc.inputs.nano import nano_events
 from agc.inputs.samples import SAMPLES
 from agc.inputs.variations import variations_of
+from agc.ttbar.config import COLUMNS, ttbar_config
 from agc.ttbar.runs import run_ttbar
 from support.nanoaod import (
     COLLECTIONS,
@@ -29,6 +31,7 @@ from support.nanoaod import (
     read_file,
     write_file,
 )
+from support.notebook import ttbar_namespace
 from support.oracle import oracle_counts
 
 if TYPE_CHECKING:
@@ -61,9 +64,8 @@ def assert_identical(
         assert one[region.name] == other[region.name]
 
 
-def counts_of(events: ak.Array, process: str, variation: str) -> dict[str, Any]:
-    """Run the processor's own steps on events in memory."""
-    flat = ak.zip(
+def flat_columns(events: ak.Array) -> ak.Array:
+    return ak.zip(
         {
             f"{collection}_{field}": events[collection][field]
             for collection in COLLECTIONS
@@ -72,23 +74,40 @@ def counts_of(events: ak.Array, process: str, variation: str) -> dict[str, Any]:
         | {name: events[name] for name in ("run", "luminosityBlock", "event")},
         depth_limit=1,
     )
-    sums = fill_sums(read_columns(flat), np.empty(0), variation != "nominal")
-    tally = {
-        "sample": {(process, variation)},
-        "events": len(events),
-        "sums": sums,
-        "errors": set(),
-    }
-    output = TtbarProcessor().postprocess({"files": {"d": {"f": tally}}})
-    return output["histograms"]
 
 
+def counts_of(
+    events: ak.Array, process: str, variation: str, engine: str
+) -> dict[str, Any]:
+    """Run an engine's own steps on events in memory."""
+    metadata = {"dataset": "d", "process": process, "variation": variation}
+    flat = flat_columns(events)
+    if engine == "columnar":
+        nano = nano_events(flat, COLUMNS, metadata)
+        output = ttbar_namespace()["processor"].process(nano)["d"]
+    else:
+        kernel = CompiledTtbar(ttbar_config())
+        output = kernel.output_of((process, variation), read_columns(flat))
+    fileset = {"d": {"files": {}, "metadata": metadata | {"xsec_pb": 1.0}}}
+    return collected({"d": output}, fileset, ttbar_config()).counts
+
+
+def engine_named(name: str) -> Any:
+    return ttbar_namespace()["processor"] if name == "columnar" else None
+
+
+ENGINES = pytest.mark.parametrize("engine", ["columnar", "compiled"])
+
+
+@ENGINES
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
-def test_the_processor_equals_the_oracle_on_the_shipped_sample(sample: Any) -> None:
+def test_the_processor_equals_the_oracle_on_the_shipped_sample(
+    sample: Any, engine: str
+) -> None:
     fileset = {sample.name: standin_fileset()[sample.name]}
     (path,) = fileset[sample.name]["files"]
     events = read_file(path)
-    ours = run_ttbar(fileset, QUIET).counts
+    ours = run_ttbar(fileset, QUIET, engine=engine_named(engine)).counts
     oracle = oracle_counts(events, sample.process, sample.variation)
     assert_equal(ours, oracle)
     assert sum(h.sum().value for h in ours.values()) > 0
@@ -177,19 +196,47 @@ EVENTS = st.lists(
 
 @given(EVENTS, st.sampled_from(SAMPLES))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_the_processor_equals_the_oracle_on_any_events(rows: Any, sample: Any) -> None:
+def test_both_engines_equal_the_oracle_on_any_events(rows: Any, sample: Any) -> None:
     events = events_from(rows)
-    assert_equal(
-        counts_of(events, sample.process, sample.variation),
-        oracle_counts(events, sample.process, sample.variation),
+    oracle = oracle_counts(events, sample.process, sample.variation)
+    columnar, compiled = (
+        counts_of(events, sample.process, sample.variation, engine)
+        for engine in ("columnar", "compiled")
     )
+    assert_equal(columnar, oracle)
+    assert_equal(compiled, oracle)
+    assert_identical(columnar, compiled)
 
 
-def test_the_processor_equals_the_oracle_on_crowded_events() -> None:
+@given(EVENTS)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_events_one_by_one_give_what_they_give_together(rows: Any) -> None:
+    events = events_from(rows)
+    whole = counts_of(events, "wjets", "nominal", "columnar")
+    for i in range(len(events)):
+        one = counts_of(events[i : i + 1], "wjets", "nominal", "columnar")
+        for name in whole:
+            whole[name] = whole[name] + one[name] * -1.0
+    for histogram in whole.values():
+        assert not histogram.values(flow=True).any()
+
+
+@ENGINES
+def test_the_processor_equals_the_oracle_on_crowded_events(engine: str) -> None:
     events = random_events(300, max_jets=30)
-    ours = counts_of(events, "wjets", "nominal")
+    ours = counts_of(events, "wjets", "nominal", engine)
     assert_equal(ours, oracle_counts(events, "wjets"))
     assert ours["4j2b"].sum().value > 100
+
+
+@pytest.mark.parametrize("process", ["ttbar", "wjets"])
+def test_both_engines_are_identical_on_many_events(process: str) -> None:
+    events = random_events(3000, seed=5)
+    columnar, compiled = (
+        counts_of(events, process, "nominal", engine)
+        for engine in ("columnar", "compiled")
+    )
+    assert_identical(columnar, compiled)
 
 
 @pytest.fixture(scope="module")
@@ -210,31 +257,35 @@ def reference(small_fileset: dict[str, Any]) -> Any:
     return result
 
 
-@pytest.mark.parametrize("chunksize", [1, 7, 1000])
+@ENGINES
+@pytest.mark.parametrize("chunksize", [1, 7, 1000, 200_000])
 def test_the_result_does_not_depend_on_the_chunk_size(
-    chunksize: int, small_fileset: dict[str, Any], reference: Any
+    chunksize: int, engine: str, small_fileset: dict[str, Any], reference: Any
 ) -> None:
-    result = run_ttbar(small_fileset, QUIET, chunksize=chunksize)
+    chosen = engine_named(engine)
+    result = run_ttbar(small_fileset, QUIET, chunksize=chunksize, engine=chosen)
     assert_identical(result.histograms, reference.histograms)
 
 
+@ENGINES
 def test_the_result_does_not_depend_on_the_order_of_files(
-    small_fileset: dict[str, Any], reference: Any
+    engine: str, small_fileset: dict[str, Any], reference: Any
 ) -> None:
     backwards = {
         name: {**dataset, "files": dict(reversed(dataset["files"].items()))}
         for name, dataset in reversed(small_fileset.items())
     }
-    assert_identical(
-        run_ttbar(backwards, QUIET, chunksize=7).histograms, reference.histograms
-    )
+    result = run_ttbar(backwards, QUIET, chunksize=7, engine=engine_named(engine))
+    assert_identical(result.histograms, reference.histograms)
 
 
+@ENGINES
 def test_the_result_does_not_depend_on_processes(
-    small_fileset: dict[str, Any], reference: Any
+    engine: str, small_fileset: dict[str, Any], reference: Any
 ) -> None:
     executor = FuturesExecutor(workers=2, status=False)
-    result = run_ttbar(small_fileset, executor, chunksize=7)
+    chosen = engine_named(engine)
+    result = run_ttbar(small_fileset, executor, chunksize=7, engine=chosen)
     assert_identical(result.histograms, reference.histograms)
 
 
@@ -242,9 +293,23 @@ def test_the_result_does_not_depend_on_processes(
 def test_coffeas_own_runner_gives_the_same(
     chunksize: int, small_fileset: dict[str, Any], reference: Any
 ) -> None:
+    kernel = CompiledTtbar(ttbar_config())
     runner = Runner(QUIET, schema=BaseSchema, chunksize=chunksize, metadata_cache={})
-    output = runner(small_fileset, TtbarProcessor())
-    assert_identical(output["histograms"], reference.counts)
+    output = runner(small_fileset, kernel)
+    result = collected(output, small_fileset, kernel.config)
+    assert_identical(result.histograms, reference.histograms)
+
+
+def test_coffeas_own_runner_runs_the_columnar_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(NanoAODSchema, "warn_missing_crossrefs", False)
+    name = "single_top_s_chan__nominal"
+    fileset = {name: standin_fileset()[name]}
+    processor = ttbar_namespace()["processor"]
+    runner = Runner(QUIET, schema=NanoAODSchema, chunksize=1000, metadata_cache={})
+    result = collected(runner(fileset, processor), fileset, processor.config)
+    assert_identical(result.histograms, run_ttbar(fileset, QUIET).histograms)
 
 
 def test_injected_resolution_factors_are_used(tmp_path: Path) -> None:
@@ -255,11 +320,12 @@ def test_injected_resolution_factors_are_used(tmp_path: Path) -> None:
     runner = Runner(QUIET, schema=BaseSchema, metadata_cache={})
     output = runner(
         fileset_of({"ttbar__nominal": [path]}),
-        TtbarProcessor(resolution={path: factors}),
+        CompiledTtbar(ttbar_config(), resolution={path: factors}),
     )
     injected = ak.unflatten(factors, ak.num(events.Jet))
     oracle = oracle_counts(read_file(path), "ttbar", resolution=injected)
-    assert_equal(output["histograms"], oracle)
+    fileset = fileset_of({"ttbar__nominal": [path]})
+    assert_equal(collected(output, fileset, ttbar_config()).counts, oracle)
 
 
 def test_the_weight_variations_keep_their_identities(reference: Any) -> None:
@@ -271,7 +337,7 @@ def test_the_weight_variations_keep_their_identities(reference: Any) -> None:
             down = w_jets[{"variation": f"btag_var_{i}_down"}].values(flow=True)
             np.testing.assert_array_equal(up + down, 2 * nominal)
         scaled = w_jets[{"variation": "scale_var_up"}].values(flow=True)
-        np.testing.assert_array_equal(scaled, 1.025 * nominal)
+        np.testing.assert_allclose(scaled, 1.025 * nominal, rtol=1e-7)
 
 
 def test_a_process_fills_only_its_own_variations(reference: Any) -> None:

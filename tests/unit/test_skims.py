@@ -308,7 +308,9 @@ def test_every_module_that_decides_the_content_is_in_the_key() -> None:
         "errors",
         "fast.exact_sums",  # sums over what a skim gives
         "hists.build",  # the binning: the reason to run again
+        "inputs.config",  # what the columns, which count, stand beside
         "inputs.samples",  # names and cross-sections
+        "ttbar.features",  # names, for titles of plots
     }
     decisive = {module.__name__.removeprefix("agc.") for module in skims.MODULES}
     imported: set[str] = set()

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from agc.inputs.columns import BoolArray, FloatArray, IntArray, flat_columns
 from agc.inputs.rootfiles import load_arrays
+from agc.ttbar.config import COLUMNS
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -24,27 +22,8 @@ __all__ = [
     "read_columns",
 ]
 
-#: Every branch that is read and the type it is converted to (NanoAOD's own).
-BRANCHES: dict[str, npt.DTypeLike] = {
-    "Electron_pt": np.float32,
-    "Electron_eta": np.float32,
-    "Electron_cutBased": np.int32,
-    "Electron_sip3d": np.float32,
-    "Muon_pt": np.float32,
-    "Muon_eta": np.float32,
-    "Muon_tightId": np.bool_,
-    "Muon_sip3d": np.float32,
-    "Muon_pfRelIso04_all": np.float32,
-    "Jet_pt": np.float32,
-    "Jet_eta": np.float32,
-    "Jet_phi": np.float32,
-    "Jet_mass": np.float32,
-    "Jet_btagCSVV2": np.float32,
-    "Jet_jetId": np.int32,
-    "run": np.uint32,
-    "luminosityBlock": np.uint32,
-    "event": np.uint64,
-}
+#: Every branch that is read and the type it is converted to.
+BRANCHES = COLUMNS
 
 
 class Electrons(NamedTuple):

@@ -45,7 +45,7 @@ from agc.fast.tables import events_of, table_of
 from agc.inputs import columns as input_columns
 from agc.inputs import rootfiles, variations
 from agc.inputs.rootfiles import READ_ERRORS, entries_and_uuid
-from agc.ttbar import smearing
+from agc.ttbar import config, smearing
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -60,6 +60,7 @@ CHUNK_SIZE = 200_000
 #: The modules whose source decides what is in a skim, besides this one.
 MODULES = (
     columns,
+    config,
     input_columns,
     kernel,
     preselection,

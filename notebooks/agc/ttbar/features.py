@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agc.hists.build import N_BINS
+from agc.inputs.config import Variable
 from agc.inputs.samples import PROCESSES
 from agc.inputs.variations import VARIATIONS
 from agc.ttbar.permutations import Role
@@ -16,7 +17,7 @@ from agc.ttbar.permutations import Role
 if TYPE_CHECKING:
     import hist
 
-__all__ = ["FEATURES", "Feature", "feature_histograms"]
+__all__ = ["FEATURES", "Feature", "feature_histograms", "feature_variables"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,16 @@ FEATURES = (
     Feature("qgl_btophad", rf"{_QGL} $b_{{had}}$", -1, 1, ("b_had",)),
     Feature("qgl_btoplep", rf"{_QGL} $b_{{lep}}$", -1, 1, ("b_lep",)),
 )
+
+
+def feature_variables() -> dict[str, Variable]:
+    """Return each feature of the best permutation as what is histogrammed of it."""
+    return {
+        feature.name: Variable(
+            feature.label, "4j2b", (N_BINS, feature.low, feature.high)
+        )
+        for feature in FEATURES
+    }
 
 
 def feature_histograms() -> dict[str, hist.Hist[Any]]:

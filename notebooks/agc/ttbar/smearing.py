@@ -16,16 +16,22 @@ test compares it with the known answers that its authors publish (Random123 1.14
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from agc.compiled import compiled
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+    from agc.inputs.columns import IntArray
 
 #: A whole number that fits into 64 bits.
 Word: TypeAlias = int | np.uint64
 
-__all__ = ["LARGEST_NORMAL", "philox4x32", "standard_normal"]
+__all__ = ["LARGEST_NORMAL", "jet_numbers", "philox4x32", "standard_normal"]
 
 #: No number of `standard_normal` is larger: its uniform number is at least 2**-53.
 LARGEST_NORMAL = math.sqrt(2.0 * 53.0 * math.log(2.0))
@@ -100,3 +106,34 @@ def standard_normal(run: Word, lumi: Word, event: Word, jet: Word) -> float:
     u = (float(w0 >> np.uint64(5)) * 67108864.0 + float(w1 >> np.uint64(6)) + 1) * scale
     v = (float(w2 >> np.uint64(5)) * 67108864.0 + float(w3 >> np.uint64(6))) * scale
     return math.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * math.pi * v)
+
+
+@compiled
+def _numbers(
+    run: IntArray, lumi: IntArray, event: IntArray, offsets: IntArray
+) -> npt.NDArray[np.float64]:
+    """Return the random number of each jet of some events."""
+    numbers = np.empty(offsets[-1] - offsets[0])
+    for e in range(len(run)):
+        first = offsets[e]
+        for i in range(first, offsets[e + 1]):
+            number = standard_normal(run[e], lumi[e], event[e], i - first)
+            numbers[i - offsets[0]] = number
+    return numbers
+
+
+def jet_numbers(events: ak.Array) -> ak.Array:
+    """Return a standard normal number for each jet, always the same for the same jet.
+
+    The events have all their jets: a number belongs to a jet's position in its event.
+    """
+    import awkward as ak
+
+    counts = ak.to_numpy(ak.num(events.Jet, axis=1))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+    run, lumi = (
+        np.asarray(ak.to_numpy(events[name]), np.uint32)
+        for name in ("run", "luminosityBlock")
+    )
+    event = np.asarray(ak.to_numpy(events.event), np.uint64)
+    return ak.unflatten(_numbers(run, lumi, event, offsets), counts)

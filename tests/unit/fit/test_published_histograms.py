@@ -9,7 +9,9 @@ import hist
 import numpy as np
 import pytest
 
-from agc.hists.build import REGIONS, empty_histograms
+from agc.hists.build import REGIONS
+from agc.hists.fill import dataset_histograms, fill
+from agc.hists.run import collected
 from agc.hists.spectra import contents, spectrum
 from agc.inputs.config import Config
 from agc.inputs.samples import PROCESSES, SAMPLES, Sample
@@ -18,7 +20,7 @@ from agc.model.fit import fit_workspace
 from agc.model.pseudodata import pseudodata
 from agc.model.templates import fit_templates
 from agc.model.workspace import build_workspace
-from agc.ttbar.runs import normalised
+from agc.ttbar.config import ttbar_config
 
 Histograms = dict[str, hist.Hist[Any]]
 Published = Callable[[int], Histograms]
@@ -48,14 +50,16 @@ def test_our_normalisation_turns_events_into_the_published_sums(
 ) -> None:
     """Needs no file: the AGC's whole events, normalised, are what it published."""
     *selected, n_events = yields[sample.name]
-    counts = empty_histograms()
+    config = ttbar_config()
+    counts = dataset_histograms(config, sample.process, sample.variation)
     for histogram, events in zip(counts.values(), selected, strict=True):
-        histogram.fill(
-            observable=np.full(events, 200.0),
-            process=sample.process,
-            variation=sample.variation,
-        )
-    scaled = normalised(counts, {sample.name: n_events})
+        values = np.full(events, 200.0)
+        fill(histogram, values, {sample.variation: np.ones(events)})
+    metadata = {"process": sample.process, "variation": sample.variation}
+    metadata |= {"xsec_pb": sample.xsec_pb, "nevts": n_events}
+    fileset = {sample.name: {"files": {}, "metadata": metadata}}
+    output = {sample.name: {"histograms": counts}}
+    scaled = collected(output, fileset, config).histograms
     for histogram, events, expected in zip(
         scaled.values(), selected, PUBLISHED_SUMS[sample.name], strict=True
     ):

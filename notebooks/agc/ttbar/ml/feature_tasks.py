@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,12 @@ import numpy.typing as npt
 
 from agc.errors import InputFileError
 from agc.fast.columns import BRANCHES, read_columns
-from agc.fast.processor import add_sums
-from agc.fast.tally import failed_tally, found_in, tally_of
+from agc.fast.engine import histograms_of
+from agc.hists.fill import dataset_histograms, normalised
+from agc.hists.run import failed_tally, found_in, tally_of
 from agc.inputs.pieces import Piece, read_piece
 from agc.inputs.variations import NOMINAL
-from agc.ttbar.features import feature_histograms
+from agc.ttbar.features import feature_variables
 from agc.ttbar.ml.assignments import ASSIGNMENT_BRANCHES, read_assignment_columns
 from agc.ttbar.ml.jet_assignment import feature_sums
 from agc.ttbar.ml.scoring import Assignment, InferenceReport, score
@@ -22,13 +24,20 @@ from agc.ttbar.ml.scoring import Assignment, InferenceReport, score
 if TYPE_CHECKING:
     import hist
 
+    from agc.fast.engine import CompiledTtbar
+    from agc.hists.run import Result
     from agc.inputs.columns import FloatArray, IntArray
+    from agc.inputs.config import Config
 
 __all__ = ["collected_features", "tally_with_features"]
 
 
 def tally_with_features(
-    piece: Piece, *, chunksize: int | None, assignment: Assignment
+    piece: Piece,
+    *,
+    engine: CompiledTtbar,
+    chunksize: int | None,
+    assignment: Assignment,
 ) -> dict[str, Any]:
     """Tally a piece's events, and the features of each one's best jet assignment.
 
@@ -36,15 +45,17 @@ def tally_with_features(
     ----------
     piece
         What to read; every column that is needed is read once.
+    engine
+        Tallies the events.
     chunksize
-        As `agc.fast.tasks.tally_pieces` takes it.
+        Cut the file into pieces of at most so many entries, and look at the first.
     assignment
         What to assign jets with.
 
     Returns
     -------
     dict
-        As the tasks of `agc.fast.tasks.tally_pieces`; a tally has ``"features"``
+        As `agc.fast.engine.CompiledTtbar.tally`; a tally has ``"features"``
         (`agc.ttbar.ml.jet_assignment.FeatureSums`) and ``"inference"`` besides.
     """
     begin = time.perf_counter()
@@ -56,8 +67,7 @@ def tally_with_features(
         events = read_columns(arrays, file=piece.file)
         columns = read_assignment_columns(arrays, events, file=piece.file)
     except InputFileError as error:
-        n_events = (piece.stop or 0) - (piece.start or 0)
-        tally = failed_tally(piece.sample, n_events, error)
+        tally = failed_tally(piece, error)
     else:
         reports = []
 
@@ -69,7 +79,8 @@ def tally_with_features(
             return scores
 
         n_events = len(events.event)
-        tally = tally_of(piece.sample, events, n_events=n_events, bytes_read=n_bytes)
+        output = engine.output_of(piece.sample, events)
+        tally = tally_of(piece.sample, output, n_events=n_events, n_bytes=n_bytes)
         tally["features"] = feature_sums(
             events,
             columns,
@@ -82,29 +93,34 @@ def tally_with_features(
 
 
 def collected_features(
-    files: dict[str, dict[str, Any]],
+    result: Result, config: Config
 ) -> tuple[dict[str, hist.Hist[Any]], InferenceReport]:
     """Turn the files' tallies into histograms of the features.
 
     Parameters
     ----------
-    files
-        Tallies by dataset and file.
+    result
+        Of a run that assigned jets.
+    config
+        The analysis's.
 
     Returns
     -------
     histograms : dict of str to hist.Hist
-        By feature, in events, as `agc.ttbar.features.feature_histograms`.
+        By feature, normalised, as `agc.ttbar.features.feature_variables` says.
     report : InferenceReport
         Where permutations were scored.
     """
-    histograms = feature_histograms()
+    of_features = dataclasses.replace(config, variables=feature_variables())
+    datasets, samples = {}, {}
     report = InferenceReport()
-    for _, tallies in sorted(files.items()):
+    for dataset, tallies in sorted(result.tallies.items()):
         good = [t for _, t in sorted(tallies.items()) if not t["errors"]]
         if good:
             ((process, variation),) = good[0]["sample"]
             sums = np.sum([tally["features"].sums for tally in good], axis=0)
-            add_sums(histograms, process, variation, sums)
+            empty = dataset_histograms(of_features, process, variation)
+            datasets[dataset] = histograms_of(sums, empty, variation)
+            samples[dataset] = process, variation
             report = sum((tally["inference"] for tally in good), report)
-    return histograms, report
+    return normalised(datasets, result.weights, samples, of_features), report

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from agc.errors import AnalysisError, InputFileError
 from agc.fast.columns import BRANCHES, read_columns
-from agc.fast.processor import process_and_variation
 from agc.fast.selection import BTAG_THRESHOLD
 from agc.inputs.pieces import Piece, pieces_of, run_tasks
 from agc.inputs.rootfiles import entries_and_uuid, load_arrays
@@ -127,7 +126,8 @@ def training_data(
         No event is understood.
     """
     dataset = fileset[TRAINING_DATASET]
-    sample = process_and_variation(TRAINING_DATASET, dataset["metadata"])
+    metadata = dataset["metadata"]
+    sample = metadata["process"], metadata["variation"]
     pieces = [
         piece
         for file, tree in dataset["files"].items()

@@ -1,0 +1,418 @@
+"""Run a processor over a fileset with any coffea executor, and normalise."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from coffea.processor import accumulate
+
+from agc.errors import AnalysisError, InputFileError, UnknownProcessError
+from agc.hists.fill import normalised
+from agc.inputs.metrics import Metrics
+from agc.inputs.nano import nano_events
+from agc.inputs.pieces import Piece, pieces_of, read_piece, run_tasks
+
+if TYPE_CHECKING:
+    import awkward as ak
+    import hist
+    from coffea.processor.executor import ExecutorBase
+
+    from agc.inputs.config import Config
+
+__all__ = [
+    "CHUNK_SIZE",
+    "OnBadFile",
+    "Result",
+    "Tallying",
+    "collected",
+    "failed_tally",
+    "run_analysis",
+    "tally_of",
+]
+
+#: Events that one task processes: about 20 MB of columns.
+CHUNK_SIZE = 200_000
+#: The name of the tree of a file that a fileset only lists.
+TREE = "Events"
+
+#: What to do with a file that cannot be used: stop, or go on without it.
+OnBadFile: TypeAlias = Literal["raise", "skip"]
+#: Dataset name to ``files`` and ``metadata``, as coffea takes it.
+AnyFileset: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+
+class Processor(Protocol):
+    """A coffea processor that knows its configuration."""
+
+    config: Config
+
+    def process(self, events: ak.Array) -> dict[str, Any]:
+        """Return ``{dataset: {"histograms": …, "cutflow": …}}``."""
+        ...
+
+
+@runtime_checkable
+class Tallying(Protocol):
+    """An engine that reads files itself."""
+
+    config: Config
+    whole_files: bool
+
+    def tally(self, piece: Piece, chunksize: int | None) -> dict[str, Any]:
+        """Return a piece's tally, as `tally_of`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """Histograms of a run and what is to be known about how they came about."""
+
+    histograms: dict[str, hist.Hist[Any]]
+    """By variable, normalised to the luminosity; axes ``observable``, ``process`` and
+    ``variation``."""
+    counts: dict[str, hist.Hist[Any]]
+    """The same before cross-sections: in events."""
+    metrics: Metrics
+    bad_files: dict[str, str] = field(default_factory=dict)
+    """Files left out, with the reason; empty unless ``on_bad_file="skip"``."""
+    cutflow: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By dataset: events that passed each cut, before cross-sections."""
+    tallies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By dataset and file, as the tasks returned them."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """What an event of a dataset counts: cross-section x luminosity / events."""
+
+
+def run_analysis(
+    fileset: AnyFileset,
+    processor: Processor | Tallying,
+    executor: ExecutorBase,
+    *,
+    chunksize: int = CHUNK_SIZE,
+    on_bad_file: OnBadFile = "raise",
+    cores: int = 1,
+) -> Result:
+    """Run a processor from files to normalised histograms.
+
+    Parameters
+    ----------
+    fileset
+        As coffea takes it. The metadata name ``process``, ``xsec_pb`` and, if it is not
+        nominal, ``variation``; ``nevts`` beside them are the generated events of each
+        file. Without these, all events were generated that are in the files.
+    processor
+        Any coffea processor with a ``config``, or an engine.
+    executor
+        Any coffea executor; the result does not depend on it.
+    chunksize
+        Events for one task; the result does not depend on it.
+    on_bad_file
+        ``"raise"``, or ``"skip"`` to go on without unusable files: their event counts
+        leave the normalisation too.
+    cores
+        Cores that the executor uses, for the metrics.
+
+    Returns
+    -------
+    Result
+        Histograms, cut flow, metrics, and the files left out.
+
+    Raises
+    ------
+    InputFileError
+        A file cannot be used; names the file and the reason. Raised once the first
+        piece of every file was processed if that shows it, else after all were.
+    UnknownProcessError
+        A dataset's process or variation is not one of the configuration's.
+    AnalysisError
+        No file is left, or a chunk was lost.
+    """
+    begin = time.perf_counter()
+    config = processor.config
+    whole = [
+        Piece(name, _sample(name, dataset["metadata"], config), file, tree)
+        for name, dataset in fileset.items()
+        for file, tree in _files(dataset).items()
+    ]
+    task = _task(processor, fileset)
+    if getattr(processor, "whole_files", False):
+        found, pieces = _run(task, whole, executor), whole
+    else:
+        found, pieces = _tallied(whole, task, executor, chunksize, on_bad_file)
+    _require_all(pieces, found["files"])
+    if on_bad_file == "raise":
+        _raise_first(whole, found["files"])
+    bad_files: dict[str, str] = {}
+    output: dict[str, Any] = {}
+    for dataset, files in sorted(found["files"].items()):
+        for file, tally in sorted(files.items()):
+            if tally["errors"]:
+                causes = sorted({error.cause for error in tally["errors"]})
+                bad_files[file] = "; ".join(causes)
+            else:
+                one = {dataset: {**tally["output"], "events": tally["events"]}}
+                output = accumulate([output, one]) if output else one
+    if not output:
+        msg = f"none of the {len(bad_files)} input files can be used: {bad_files}"
+        raise AnalysisError(msg)
+    tallies = [tally for files in found["files"].values() for tally in files.values()]
+    metrics = Metrics(
+        events=sum(one["events"] for one in output.values()),
+        bytes_read=sum(tally["bytes"] for tally in tallies),
+        wall_time_s=time.perf_counter() - begin,
+        process_time_s=found["seconds"],
+        cores=cores,
+        chunks=len(pieces),
+    )
+    return collected(
+        output,
+        fileset,
+        config,
+        metrics=metrics,
+        bad_files=bad_files,
+        tallies=found["files"],
+    )
+
+
+def collected(
+    output: Mapping[str, Mapping[str, Any]],
+    fileset: AnyFileset,
+    config: Config,
+    *,
+    metrics: Metrics | None = None,
+    bad_files: dict[str, str] | None = None,
+    tallies: dict[str, dict[str, Any]] | None = None,
+) -> Result:
+    """Normalise what a processor returned by dataset: coffea's ``Runner``'s output too.
+
+    Raises
+    ------
+    UnknownProcessError
+        A dataset has no cross-section.
+    """
+    bad = bad_files or {}
+    datasets = {name: one["histograms"] for name, one in output.items()}
+    samples = {
+        name: _sample(name, fileset[name]["metadata"], config) for name in datasets
+    }
+    weights = {
+        name: _weight(name, fileset[name], config, one.get("events", 0), set(bad))
+        for name, one in output.items()
+    }
+    return Result(
+        normalised(datasets, weights, samples, config),
+        normalised(datasets, dict.fromkeys(datasets, 1.0), samples, config),
+        metrics or Metrics(0, 0, 0.0, 0.0, 1, 0),
+        bad,
+        {name: dict(one.get("cutflow", {})) for name, one in output.items()},
+        tallies or {},
+        weights,
+    )
+
+
+def tally_of(
+    sample: tuple[str, str], output: Mapping[str, Any], *, n_events: int, n_bytes: int
+) -> dict[str, Any]:
+    """Return what a task says of the events it was given; coffea can add it up."""
+    return {
+        "sample": {sample},
+        "events": n_events,
+        "bytes": n_bytes,
+        "output": dict(output),
+        "errors": set(),
+    }
+
+
+def failed_tally(piece: Piece, error: InputFileError) -> dict[str, Any]:
+    """Return the tally of a piece that cannot be read."""
+    n_events = (piece.stop or 0) - (piece.start or 0)
+    tally = tally_of(piece.sample, {}, n_events=n_events, n_bytes=0)
+    return {**tally, "errors": {error}}
+
+
+def _files(dataset: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files of a dataset and the tree in each, however they are listed."""
+    files = dataset["files"]
+    tree = dataset.get("treename", TREE)
+    return dict(files) if isinstance(files, Mapping) else dict.fromkeys(files, tree)
+
+
+def _sample(name: str, metadata: Mapping[str, Any], config: Config) -> tuple[str, str]:
+    """Return process and variation of a dataset, if the configuration knows them."""
+    try:
+        process, variation = metadata["process"], metadata.get("variation", "nominal")
+        config.variations_of(process, variation)
+    except KeyError as error:
+        msg = f"dataset {name!r} has no {error.args[0]!r} in its metadata"
+        raise UnknownProcessError(msg) from error
+    except UnknownProcessError as error:
+        msg = f"dataset {name!r}: {error}"
+        raise UnknownProcessError(msg) from error
+    return process, variation
+
+
+def _weight(
+    name: str,
+    dataset: Mapping[str, Any],
+    config: Config,
+    processed: int,
+    bad_files: set[str],
+) -> float:
+    """Return cross-section x luminosity / generated events; 1 for collision data."""
+    metadata = dataset["metadata"]
+    if metadata["process"] == config.data:
+        return 1.0
+    if "xsec_pb" not in metadata:
+        msg = f"dataset {name!r} has no 'xsec_pb' in its metadata: its cross-section"
+        raise UnknownProcessError(msg)
+    nevts = dataset.get("nevts", metadata.get("nevts", processed))
+    if isinstance(nevts, Mapping):
+        nevts = sum(nevts[file] for file in _files(dataset) if file not in bad_files)
+    return float(metadata["xsec_pb"] * config.lumi_pb / nevts) if nevts else 1.0
+
+
+def _task(processor: Processor | Tallying, fileset: AnyFileset) -> Any:  # noqa: ANN401 - a function of a piece and a chunk size
+    """Return what runs on workers."""
+    if isinstance(processor, Tallying):
+        return partial(_engine_task, engine=processor)
+    import cloudpickle
+
+    metadata = {name: dict(dataset["metadata"]) for name, dataset in fileset.items()}
+    # a notebook's own classes can only be pickled by value
+    return partial(
+        _columnar_task, pickled=cloudpickle.dumps(processor), metadata=metadata
+    )
+
+
+@lru_cache(maxsize=4)
+def _unpickled(pickled: bytes) -> Processor:
+    import cloudpickle
+
+    processor: Processor = cloudpickle.loads(pickled)
+    return processor
+
+
+def _engine_task(
+    piece: Piece, *, chunksize: int | None, engine: Tallying
+) -> dict[str, Any]:
+    return engine.tally(piece, chunksize)
+
+
+def _columnar_task(
+    piece: Piece,
+    *,
+    chunksize: int | None,
+    pickled: bytes,
+    metadata: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Read a piece's columns, and let the processor look at the events."""
+    begin = time.perf_counter()
+    processor = _unpickled(pickled)
+    columns = processor.config.columns
+    entries = None
+    try:
+        arrays, n_bytes, entries = read_piece(piece, columns, chunksize)
+        about = {**metadata[piece.dataset], "dataset": piece.dataset}
+        about["filename"] = piece.file
+        events = nano_events(arrays, columns, about, file=piece.file)
+    except InputFileError as error:
+        tally = failed_tally(piece, error)
+    else:
+        output = processor.process(events)[piece.dataset]
+        tally = tally_of(piece.sample, output, n_events=len(events), n_bytes=n_bytes)
+    return found_in(piece, tally, entries if chunksize else None, begin)
+
+
+def found_in(
+    piece: Piece, tally: dict[str, Any], entries: int | None, begin: float
+) -> dict[str, Any]:
+    """Return what a task says of its piece, as coffea can add it up.
+
+    Parameters
+    ----------
+    piece, tally
+        What was tallied, and its tally.
+    entries
+        Of the whole file, if they are to be told and it can be used.
+    begin
+        When the task began, on `time.perf_counter`.
+    """
+    found = {
+        "files": {piece.dataset: {piece.file: tally}},
+        "seconds": time.perf_counter() - begin,
+    }
+    if entries is not None and not tally["errors"]:
+        found["entries"] = {(piece.dataset, piece.file): entries}
+    return found
+
+
+def _tallied(
+    whole: Sequence[Piece],
+    task: Any,  # noqa: ANN401 - a function of a piece and a chunk size
+    executor: ExecutorBase,
+    chunksize: int,
+    on_bad_file: OnBadFile,
+) -> tuple[dict[str, Any], list[Piece]]:
+    """Tally each file's first piece, which tells how many there are, and the rest.
+
+    A task goes on where a file cannot be used: an exception would reach us from
+    another process as text only, and of one file after the other.
+    """
+    found = _run(task, whole, executor, chunksize)
+    if on_bad_file == "raise":
+        _raise_first(whole, found["files"])
+    pieces: list[Piece] = []
+    others: list[Piece] = []
+    for file in whole:
+        entries = found.get("entries", {}).get((file.dataset, file.file))
+        if entries is not None:
+            first, *rest = pieces_of(file, entries, chunksize)
+            pieces += [first, *rest]
+            others += rest
+    if others:
+        found = accumulate([found, _run(task, others, executor)])
+    return found, pieces
+
+
+def _run(
+    task: Any,  # noqa: ANN401 - a function of a piece and a chunk size
+    pieces: Sequence[Piece],
+    executor: ExecutorBase,
+    chunksize: int | None = None,
+) -> dict[str, Any]:
+    """Run the task on pieces; those that are whole files are cut by a chunk size."""
+    one = partial(task, chunksize=chunksize)
+    return run_tasks(one, pieces, executor, description="Processing")
+
+
+def _raise_first(
+    whole: Sequence[Piece], files: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> None:
+    """Raise the first file's error, if there is one."""
+    for piece in whole:
+        tally = files.get(piece.dataset, {}).get(piece.file)
+        for error in tally["errors"] if tally else ():
+            raise error
+
+
+def _require_all(
+    pieces: Sequence[Piece], files: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> None:
+    """Raise if a piece was not processed."""
+    expected: Counter[tuple[str, str]] = Counter()
+    for piece in pieces:
+        expected[piece.dataset, piece.file] += (piece.stop or 0) - (piece.start or 0)
+    for (dataset, file), events in expected.items():
+        tally = files.get(dataset, {}).get(file)
+        if tally is None or tally["events"] < events:
+            done = 0 if tally is None else tally["events"]
+            msg = (
+                f"{file}: {done} of {events} events were processed: a task was lost; "
+                "run again"
+            )
+            raise AnalysisError(msg)
