@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
-import distributed
 import psutil
 import pytest
 
 from casa_env import dask_client
+
+if TYPE_CHECKING:
+    import distributed
 
 #: What another user of the machine tries, given the scheduler's public port.
 ATTACK = """
