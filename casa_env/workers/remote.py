@@ -7,6 +7,7 @@ a worker of another Python minor by a segmentation fault (cloudpickle 3.1.2, tri
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -135,7 +136,8 @@ async def _refuse(worker: Any, **reason: object) -> None:  # noqa: ANN401
     about = {"name": str(worker.name), "host": platform.node(), **reason}
     await worker.scheduler.log_event(topic=TOPIC, msg=about)
     away = {"workers": [worker.address], "close_workers": False, "remove": True}
-    await worker.scheduler.retire_workers(**away)
+    with contextlib.suppress(OSError):  # retired, it may be cut off before the answer
+        await worker.scheduler.retire_workers(**away)
     await worker.close(reason="casa-env-refused", executor_wait=False)
 
 
