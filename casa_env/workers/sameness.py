@@ -79,11 +79,6 @@ def casa_env_version() -> str:
         return "not installed"
 
 
-def environment_id() -> str:
-    """Return the id of what is installed here."""
-    return environment_here().id
-
-
 def environment_info(environment: Environment | None = None) -> str:
     """Return a Markdown list of what is installed here, for bug reports.
 

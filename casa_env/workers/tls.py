@@ -132,16 +132,14 @@ def site_security(settings: Settings) -> Any:  # noqa: ANN401 - untyped in distr
 
 
 def cluster_security(settings: Settings, session: Session) -> Any:  # noqa: ANN401 - untyped
-    """Return certificates for a cluster to be started: the site's, or new ones."""
-    if settings.dask_tls_ca_file is not None:
-        return site_security(settings)
-    return session_security(session)
+    """Return certificates for a cluster to be started: the site's, or new ones.
 
-
-def session_security(session: Session) -> Any:  # noqa: ANN401 - untyped
-    """Make a session's certificate: who has it may join, as client or as worker."""
+    All of the session have the same: who has it may join, as client or as worker.
+    """
     from distributed import Security
 
+    if settings.dask_tls_ca_file is not None:
+        return site_security(settings)
     require_package("cryptography", why="A session with certificates of its own")
     made: Any = Security.temporary()  # type: ignore[no-untyped-call]
     made = made.tls_ca_file, made.tls_client_cert, made.tls_client_key

@@ -9,7 +9,6 @@ import pytest
 from casa_env.workers.sameness import (
     casa_env_version,
     environment_here,
-    environment_id,
     environment_info,
 )
 from support.distributions import install
@@ -22,8 +21,8 @@ def test_what_is_installed_is_what_the_standard_library_says() -> None:
 
 
 def test_the_id_is_the_same_each_time_and_short() -> None:
-    assert environment_id() == environment_id()
-    assert re.fullmatch(r"[0-9a-f]{12}", environment_id())
+    assert environment_here().id == environment_here().id
+    assert re.fullmatch(r"[0-9a-f]{12}", environment_here().id)
 
 
 def test_the_order_in_which_distributions_are_found_does_not_matter(

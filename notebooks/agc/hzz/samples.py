@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agc.inputs.config import NOMINAL, Channel, Config, Process, Systematic
+from agc.inputs.samples import named
 
 __all__ = [
     "DATA",
@@ -99,19 +100,8 @@ SAMPLES = (
 
 
 def sample_named(name: str) -> Sample:
-    """Return the sample of a dataset's name, for example ``"llll"``.
-
-    Raises
-    ------
-    KeyError
-        There is no such sample; the message lists those there are.
-    """
-    for sample in SAMPLES:
-        if sample.name == name:
-            return sample
-    known = ", ".join(sample.name for sample in SAMPLES)
-    msg = f"unknown dataset {name!r}: the HZZ task has {known}"
-    raise KeyError(msg)
+    """Return the sample of a dataset's name, for example ``"llll"``."""
+    return named(SAMPLES, name, task="HZZ")
 
 
 def hzz_config(*, real_data: bool) -> Config:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 __all__ = [
     "LUMI_PB",
@@ -11,8 +13,17 @@ __all__ = [
     "SAMPLES",
     "XSEC_PB",
     "Sample",
+    "named",
     "sample_named",
 ]
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_S = TypeVar("_S", bound=_Named)
 
 #: Integrated luminosity of the 2015 data that the task normalises to, in 1/pb.
 #: Source: the AGC reference implementation, iris-hep/analysis-grand-challenge c37bf59.
@@ -76,16 +87,20 @@ SAMPLES = (
 
 
 def sample_named(name: str) -> Sample:
-    """Return the sample of a dataset's name, ``"<process>__<variation>"``.
+    """Return the sample of a dataset's name, ``"<process>__<variation>"``."""
+    return named(SAMPLES, name, task="ttbar")
+
+
+def named(samples: Iterable[_S], name: str, *, task: str) -> _S:
+    """Return the sample of a dataset's name.
 
     Raises
     ------
     KeyError
-        There is no such sample; the message lists those there are.
+        There is no such sample; the message lists those that the task has.
     """
-    for sample in SAMPLES:
-        if sample.name == name:
-            return sample
-    known = ", ".join(sample.name for sample in SAMPLES)
-    msg = f"unknown dataset {name!r}: the ttbar task has {known}"
-    raise KeyError(msg)
+    by_name = {sample.name: sample for sample in samples}
+    if name not in by_name:
+        msg = f"unknown dataset {name!r}: the {task} task has {', '.join(by_name)}"
+        raise KeyError(msg)
+    return by_name[name]

@@ -17,7 +17,7 @@ from casa_env import (
 )
 from casa_env.errors import ClusterError, EnvironmentMismatchError
 from casa_env.workers.remote import plugin, process_here
-from casa_env.workers.sameness import environment_id
+from casa_env.workers.sameness import environment_here
 from support.processes import dask_scheduler, dask_worker
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ def test_a_worker_on_which_the_code_fails_does_not_start_and_says_why(
 
 
 def test_shipped_code_is_part_of_the_identity(client: Client, package: Path) -> None:
-    before = environment_id()
+    before = environment_here().id
     ship(client, package)
-    assert environment_id() != before
+    assert environment_here().id != before
     compare_environments(client)
     forget = f"__import__('sys')._casa_env_shipped.pop({package.name!r})"
     client.run(eval, forget, workers=[next(iter(client.nthreads()))])

@@ -22,7 +22,7 @@ from casa_env.errors import TrackingError
 from casa_env.models.mlflow import tracking_uri
 from casa_env.models.provenance import fileset_contents, fileset_digest
 from casa_env.settings import Settings, load_settings
-from casa_env.workers.sameness import environment_id
+from casa_env.workers.sameness import environment_here
 from support.gateways import http_gateway
 from support.processes import free_port
 
@@ -83,7 +83,7 @@ def test_a_run_says_where_its_result_comes_from(laptop: Path, repository: Path) 
     ).stdout.strip()
     assert tags["casa.git_commit"] == commit
     assert tags["casa.git_dirty"] in ("true", "false")
-    assert tags["casa.environment_id"] == environment_id()
+    assert tags["casa.environment_id"] == environment_here().id
     assert tags["casa.site"] == "local"
     assert len(tags["casa.fileset_sha256"]) == 64
     assert tags["who"] == "alice"
