@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_che
 
 from coffea.processor import accumulate
 
-from agc.errors import AnalysisError, InputFileError, UnknownProcessError
+from agc.errors import (
+    AnalysisError,
+    InputFileError,
+    UnknownProcessError,
+    UnreadableFileError,
+)
 from agc.hists.fill import normalised
 from agc.inputs.metrics import Metrics
 from agc.inputs.nano import nano_events
@@ -104,7 +109,8 @@ def run_analysis(
     fileset
         As coffea takes it. The metadata name ``process``, ``xsec_pb`` and, if it is not
         nominal, ``variation``; ``nevts`` beside them are the generated events of each
-        file. Without these, all events were generated that are in the files.
+        file, and ``entries`` the events in it. Without these, all events were generated
+        that are in the files.
     processor
         Any coffea processor with a ``config``, or an engine.
     executor
@@ -145,6 +151,7 @@ def run_analysis(
     else:
         found, pieces = _tallied(whole, task, executor, chunksize, on_bad_file)
     _require_all(pieces, found["files"])
+    _compare_with_catalog(fileset, found["files"])
     if on_bad_file == "raise":
         _raise_first(whole, found["files"])
     bad_files: dict[str, str] = {}
@@ -397,7 +404,21 @@ def _raise_first(
     for piece in whole:
         tally = files.get(piece.dataset, {}).get(piece.file)
         for error in tally["errors"] if tally else ():
+            error.can_be_skipped = True
             raise error
+
+
+def _compare_with_catalog(
+    fileset: AnyFileset, files: Mapping[str, Mapping[str, dict[str, Any]]]
+) -> None:
+    """Put an error beside the tally of a file that has not all of its events."""
+    for dataset, tallies in files.items():
+        entries = fileset[dataset].get("entries", {})
+        for file, tally in tallies.items():
+            listed = entries.get(file, tally["events"])
+            if not tally["errors"] and listed != tally["events"]:
+                cause = f"it has {tally['events']} events, its catalog says {listed}"
+                tally["errors"].add(UnreadableFileError(file, cause))
 
 
 def _require_all(

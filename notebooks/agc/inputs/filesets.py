@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from agc.errors import CatalogError
 from agc.inputs.catalog import Catalog, fetch_catalog
@@ -31,7 +31,7 @@ STANDIN_FOLDER = Path(__file__).resolve().parents[2] / "inputs"
 
 
 class Dataset(TypedDict):
-    """One sample's entry in a fileset: what coffea reads, and ``nevts`` beside it."""
+    """One sample's entry in a fileset: what coffea reads, and counts beside it."""
 
     files: dict[str, str]
     """Path or URL of each file, and the name of the tree in it."""
@@ -40,6 +40,8 @@ class Dataset(TypedDict):
     with weights."""
     nevts: dict[str, int]
     """Generated events of each file, for the normalisation."""
+    entries: NotRequired[dict[str, int]]
+    """Events in each file, where that is known: a file with others is not whole."""
 
 
 #: Dataset name to dataset; what coffea's ``Runner`` takes.
@@ -123,36 +125,30 @@ def standin_fileset(folder: Path = STANDIN_FOLDER) -> Fileset:
     manifest = folder / "manifest.json"
     try:
         listed = json.loads(manifest.read_text())["samples"]
-        return {
-            sample.name: _dataset(
-                sample,
-                {
-                    str(folder / listed[sample.name]["file"]): int(
-                        listed[sample.name]["nevts"]
-                    )
-                },
-            )
-            for sample in SAMPLES
-        }
+        fileset = {}
+        for sample in SAMPLES:
+            about = listed[sample.name]
+            file = str(folder / about["file"])
+            # only events that could be selected were kept of those generated
+            counts = {file: int(about["nevts"])}, {file: int(about["kept"])}
+            fileset[sample.name] = _dataset(sample, *counts)
     except (OSError, ValueError, KeyError) as error:
         msg = (
             f"the stand-in's {manifest} cannot be used ({type(error).__name__}: "
             f"{error}): get the file back with git, or make it anew: make sample"
         )
         raise CatalogError(msg) from error
+    return fileset
 
 
 def catalog_fileset(catalog: Catalog, n_files: int | None = None) -> Fileset:
     """Return the first files of each sample of a catalog; None for all."""
-    return {
-        sample.name: _dataset(
-            sample, dict(list(catalog[sample.name].items())[:n_files])
-        )
-        for sample in SAMPLES
-    }
+    first = {s: dict(list(catalog[s.name].items())[:n_files]) for s in SAMPLES}
+    # the AGC's files hold every event that was generated
+    return {s.name: _dataset(s, counts, counts) for s, counts in first.items()}
 
 
-def _dataset(sample: Sample, nevts: dict[str, int]) -> Dataset:
+def _dataset(sample: Sample, nevts: dict[str, int], entries: dict[str, int]) -> Dataset:
     return {
         "files": dict.fromkeys(nevts, TREE),
         "metadata": {
@@ -161,4 +157,5 @@ def _dataset(sample: Sample, nevts: dict[str, int]) -> Dataset:
             "xsec_pb": sample.xsec_pb,
         },
         "nevts": nevts,
+        "entries": entries,
     }
