@@ -123,8 +123,10 @@ def normalised(
     dict of str to hist.Hist
         By variable, with the axes ``observable``, ``process`` and ``variation``.
     """
+    collisions = {process for process, _ in samples.values()} & {config.data}
+    processes = [*config.processes, *collisions]
     total = {
-        name: empty_histogram(v.bins, v.label, config.processes, config.variations)
+        name: empty_histogram(v.bins, v.label, processes, config.variations)
         for name, v in config.variables.items()
     }
     for dataset, histograms in sorted(datasets.items()):

@@ -18,6 +18,7 @@ from agc.errors import (
     UnreadableFileError,
 )
 from agc.hists.fill import normalised
+from agc.inputs.filesets import generated_events
 from agc.inputs.metrics import Metrics
 from agc.inputs.nano import nano_events
 from agc.inputs.pieces import Piece, pieces_of, read_piece, run_tasks
@@ -108,7 +109,7 @@ def run_analysis(
     ----------
     fileset
         As coffea takes it. The metadata name ``process``, ``xsec_pb`` and, if it is not
-        nominal, ``variation``; ``nevts`` beside them are the generated events of each
+        nominal, ``variation``; ``nevts`` (or ``sumw``) are the generated events of each
         file, and ``entries`` the events in it. Without these, all events were generated
         that are in the files.
     processor
@@ -277,10 +278,8 @@ def _weight(
     if "xsec_pb" not in metadata:
         msg = f"dataset {name!r} has no 'xsec_pb' in its metadata: its cross-section"
         raise UnknownProcessError(msg)
-    nevts = dataset.get("nevts", metadata.get("nevts", processed))
-    if isinstance(nevts, Mapping):
-        nevts = sum(nevts[file] for file in _files(dataset) if file not in bad_files)
-    return float(metadata["xsec_pb"] * config.lumi_pb / nevts) if nevts else 1.0
+    generated = generated_events(dataset, without=bad_files) or processed
+    return float(metadata["xsec_pb"] * config.lumi_pb / generated) if generated else 1.0
 
 
 def _task(processor: Processor | Tallying, fileset: AnyFileset) -> Any:  # noqa: ANN401 - a function of a piece and a chunk size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -19,6 +20,7 @@ __all__ = [
     "catalog_fileset",
     "event_weight",
     "fileset_label",
+    "generated_events",
     "sample_table",
     "standin_fileset",
     "ttbar_fileset",
@@ -86,8 +88,26 @@ def event_weight(dataset: Dataset, *, lumi_pb: float) -> float:
     metadata = dataset["metadata"]
     if metadata["process"] == "data":
         return 1.0
-    generated = metadata.get("sumw") or sum(dataset["nevts"].values())
-    return float(metadata["xsec_pb"] * lumi_pb / generated)
+    return float(
+        metadata["xsec_pb"] * lumi_pb / (generated_events(dataset) or math.nan)
+    )
+
+
+def generated_events(
+    dataset: Mapping[str, Any], *, without: Collection[str] = ()
+) -> float:
+    """Return a dataset's generated events, or the sum of their weights; 0: not said.
+
+    ``sumw`` or ``nevts``, in the metadata or beside them, is one number, or one for
+    each file, of which some may be left out.
+    """
+    for kind in ("sumw", "nevts"):
+        counts = dataset.get(kind) or dataset["metadata"].get(kind)
+        if isinstance(counts, Mapping):
+            counts = sum(n for file, n in counts.items() if file not in without)
+        if counts:
+            return float(counts)
+    return 0.0
 
 
 def sample_table(
@@ -96,18 +116,14 @@ def sample_table(
     """Return one row for each dataset: files, events, cross-section and weight.
 
     Events are those that were generated, or the sum of their weights; collisions have
-    neither.
+    neither, and of other files it may not be known before they are read.
     """
     return [
         {
             "dataset": name,
             "files": len(dataset["files"]),
-            "events": (
-                dataset["metadata"].get("sumw")
-                or sum(dataset["nevts"].values())
-                or math.nan
-            ),
-            "cross-section [pb]": dataset["metadata"]["xsec_pb"],
+            "events": generated_events(dataset) or math.nan,
+            "cross-section [pb]": dataset["metadata"].get("xsec_pb", math.nan),
             "event weight": event_weight(dataset, lumi_pb=lumi_pb),
         }
         for name, dataset in fileset.items()
