@@ -14,11 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from casa_env.errors import CasaEnvError
+from casa_env.errors import CasaEnvError, redacted
 from casa_env.network import host_and_port, tcp_problem, xrootd_problem
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.places import writable_environment
-from casa_env.settings.table import redacted
 
 #: Below this much, the analysis and its caches get into trouble.
 LITTLE_DISK_BYTES: Final = 2_000_000_000
