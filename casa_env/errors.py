@@ -26,6 +26,15 @@ def redacted(text: str) -> str:
     )
 
 
+def innermost(err: BaseException | None) -> str:
+    """Return what the innermost cause of an error says that says anything."""
+    text = ""
+    while err is not None:
+        text = str(getattr(err, "strerror", None) or err) or text
+        err = err.__cause__ or err.__context__
+    return text.partition("\n")[0] or "without a reason"
+
+
 class CasaEnvError(Exception):
     """The root of all that casa_env raises on purpose, without secrets of URLs.
 
