@@ -117,7 +117,8 @@ def hub_token(environ: Mapping[str, str], *, timeout: float) -> str:
         request.add_unredirected_header("Authorization", ours)  # for the hub alone
         what = "The hub keeps no token of this login."
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+            opener = urllib.request.build_opener()  # with the proxies of the moment
+            with opener.open(request, timeout=timeout) as answer:
                 login = json.load(answer).get("auth_state") or {}
             if token := login.get("access_token"):
                 return str(token)

@@ -26,6 +26,7 @@ from casa_env.models.provenance import (
     fileset_digest,
     write_record,
 )
+from casa_env.network import proxy_for
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.places import catch_endings, state_home
 from casa_env.settings.table import shown
@@ -136,7 +137,7 @@ def as_tracking_error(what: str, uri: str, step: str = "") -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as err:
-        what = f"{what}: {str(err).splitlines()[0]}"
+        what = f"{what}: {innermost(err)}"
         raise TrackingError(what, looked_at=shown(uri), next_step=step) from err
 
 
@@ -174,6 +175,8 @@ def server_version(uri: str, settings: Settings) -> str:
     Plugin.settings = settings
     ask: Any = rest_utils.http_request
     where = f"{shown(uri)}, from {settings.origin('mlflow_uri')}"
+    if proxy := proxy_for(uri):
+        where += f", through the proxy {proxy}"
     step = "Correct mlflow_uri, or ask whether the server is up."
     once = {"max_retries": 0, "raise_on_status": False, "timeout": settings.timeout_s}
     # Servers answer the first to anybody; the second is what runs need.

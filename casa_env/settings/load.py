@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from casa_env.errors import SettingsError, redacted
+from casa_env.network import spare_loopback
 from casa_env.settings import table
 from casa_env.settings.places import config_home, detected_site, site_defaults
 
@@ -141,7 +142,8 @@ def load_settings(
     >>> settings.dask_backend, settings.source("dask_address").name
     ('join', 'ECOSYSTEM')
     """
-    environ = os.environ if environ is None else environ
+    if environ is None:
+        spare_loopback(environ := os.environ)
     home = home or (Path(environ["HOME"]) if environ.get("HOME") else Path.home())
     site_file = site_file or Path(environ.get(SITE_FILE_VARIABLE) or SITE_FILE)
     user_file = config_home(environ, home) / "casa-env" / "config.toml"
