@@ -150,10 +150,8 @@ def _started(kind: Any, settings: Settings, options: dict[str, Any]) -> Any:  # 
     try:
         return kind(**native | options)
     except (OSError, RuntimeError) as err:
-        what, where = (
-            "The local Dask cluster did not start.",
-            f"{type(err).__name__}: {err}",
-        )
+        what = "The local Dask cluster did not start."
+        where = f"{type(err).__name__}: {err}"
         step = (
             "In a script, start it below `if __name__ == '__main__':`, because each "
             "worker process imports the script. Elsewhere, read the lines above, or "

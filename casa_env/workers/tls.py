@@ -96,9 +96,10 @@ def new_session(settings: Settings) -> Session:
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         for record in root.glob("casa-*/process"):
-            there, _, number = record.read_text().partition(" ")
-            if there == host and not Path("/proc", number).exists():
-                Session(path=record.parent).clear()
+            with contextlib.suppress(FileNotFoundError):  # it has just been cleared
+                there, _, number = record.read_text().partition(" ")
+                if there == host and not Path("/proc", number).exists():
+                    Session(path=record.parent).clear()
         for folder in (path, path / "logs", path / "tls"):
             folder.mkdir(mode=0o700)
         (path / "process").write_text(f"{host} {os.getpid()}")
