@@ -91,6 +91,9 @@ def _check(
             except CasaEnvError as err:
                 status, evidence = Status.FAILED, f"{err.what} {err.looked_at}".strip()
                 step = err.next_step
+            except Exception as err:  # noqa: BLE001 - a broken package raises anything
+                status, evidence = Status.FAILED, f"{type(err).__name__}: {err}"
+                step = "A package is broken, or not this environment's: see above."
             else:
                 if found is None:
                     status, evidence = Status.OFF, f"{setting} is not set"
@@ -111,12 +114,21 @@ def _check(
 
 @_check()
 def environment(_: Settings) -> _Found:
-    """Tell which Python this is and what is installed in it."""
+    """Tell which Python this is, what is installed in it and what comes before that."""
+    from casa_env.workers.remote import foreign
     from casa_env.workers.sameness import environment_here
 
     here = environment_here()
     packages = f"{len(here.packages)} packages, id {here.id}"
-    return f"Python {here.python} on {here.platform}, {packages}", ""
+    evidence, step = f"Python {here.python} on {here.platform}, {packages}", ""
+    if found := foreign():
+        name, place = next(iter(found.items()))
+        evidence += f"; {name} is from {place}, not from this environment"
+        evidence += f", and {len(found) - 1} more" if len(found) > 1 else ""
+        step = "Unset PYTHONPATH, set PYTHONNOUSERSITE=1, or leave that folder."
+    elif startup := os.environ.get("PYTHONSTARTUP"):
+        step = f"Unset PYTHONSTARTUP: notebooks run {startup} before their first cell."
+    return evidence, step
 
 
 @_check()

@@ -107,6 +107,7 @@ def run_notebook(
     _check_output(output, notebook)
     variables = dict(os.environ if environ is None else environ)
     variables |= writable_environment(variables)[0]
+    variables.pop("PYTHONSTARTUP", None)  # the kernel would run it first
     if profile:
         variables["CASA_ENV_PROFILE"] = profile
     cells = [cell for cell in node.cells if cell.cell_type == "code"]

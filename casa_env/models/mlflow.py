@@ -107,7 +107,12 @@ def mlflow_run(
 def tracking_uri(settings: Settings) -> str:
     """Return where this place records runs: its server, or a database in one's home."""
     folder = state_home(os.environ) / "casa-env" / "mlflow"
-    return settings.mlflow_uri or f"sqlite:///{folder / 'mlflow.db'}"
+    if settings.mlflow_uri or not {"%", "?"} & {*str(folder)}:
+        return settings.mlflow_uri or f"sqlite:///{folder / 'mlflow.db'}"
+    # Of "sqlite:", MLflow 3.17 would make the folder that has the quoted name.
+    folder.mkdir(parents=True, exist_ok=True)
+    path = str(folder / "mlflow.db").replace("%", "%25").replace("?", "%3F")
+    return f"sqlite+pysqlite:///{path}"
 
 
 def is_server(uri: str) -> bool:
@@ -122,7 +127,7 @@ def artifact_folder(uri: str) -> Path | None:
     """
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme == "sqlite":
-        return Path(unquote(uri.removeprefix("sqlite:///"))).parent / "artifacts"
+        return Path(unquote(uri.partition(":///")[2])).parent / "artifacts"
     if scheme in ("postgresql", "mysql", "mssql"):
         return state_home(os.environ) / "casa-env" / "mlflow" / "artifacts"
     return None

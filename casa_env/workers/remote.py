@@ -13,11 +13,13 @@ import importlib
 import importlib.util
 import io
 import os
+import pkgutil
 import platform
 import re
 import shutil
 import socket
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -66,7 +68,10 @@ def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
     for distribution in metadata.distributions(path=list(paths or sys.path)):
         # Not `distribution.metadata`, which fails for a folder that a failed removal
         # left behind, and parses whole files: ten times as long.
-        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
+        text = None
+        with contextlib.suppress(OSError, ValueError):  # somebody else's, and broken
+            text = distribution.read_text("METADATA")
+            text = text or distribution.read_text("PKG-INFO")
         head = (text or "").partition("\n\n")[0]
         name, version = (
             re.search(rf"(?im)^{field}:[ \t]*(\S+)", head)
@@ -77,12 +82,34 @@ def installed(paths: Iterable[str] | None = None) -> dict[str, str]:
     return found
 
 
+def foreign() -> dict[str, str]:
+    """Return which modules of Python and of this environment come from elsewhere.
+
+    ``PYTHONPATH``, the user's own packages and the working directory can each be before
+    them, without a version. Nothing is imported: the first that has the name is it.
+    """
+    paths = sysconfig.get_paths()
+    own = {os.path.realpath(paths[name]) for name in ("stdlib", "purelib", "platlib")}
+    ours = {module.name for module in pkgutil.iter_modules(own)}
+    ours |= {"sitecustomize", "usercustomize"}  # which Python runs unasked
+    found: dict[str, str] = {}
+    for entry in sys.path:
+        names = {module.name for module in pkgutil.iter_modules([entry])} & ours
+        ours -= names
+        if os.path.realpath(entry) not in own and FOLDER not in Path(entry).parts:
+            found |= dict.fromkeys(names, str(Path(entry).absolute()))
+    return dict(sorted(found.items()))
+
+
 def describe() -> dict[str, Any]:
     """Return what is to be compared of this process, as plain values."""
+    packages = installed()
+    for name, place in foreign().items():
+        packages[name.replace("_", "-").lower()] = f"from {place}"
     return {
         "python": f"{platform.python_version()} {platform.python_implementation()}",
         "platform": f"{platform.system()} {platform.machine()}",
-        "packages": installed(),
+        "packages": packages,
         "shipped": dict(getattr(sys, RECORD, {})),
     }
 

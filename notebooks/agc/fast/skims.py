@@ -30,7 +30,6 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -178,8 +177,9 @@ def _identity(file: str, tree: str) -> list[Any]:
     try:
         with uproot.reading.ReadOnlyFile(file) as root_file:
             identity = [file, tree, root_file.hex_uuid, root_file.fEND]
-        if urlsplit(file).scheme in {"", "file"}:
-            status = Path(urlsplit(file).path).stat()
+        scheme, _, path = file.rpartition("://")  # a name may have # and ? in it
+        if scheme in {"", "file"}:
+            status = Path(path).stat()
             identity += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     except FileNotFoundError as error:
         raise UnreadableFileError(file, "there is no such file") from error

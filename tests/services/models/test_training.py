@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+import yaml
 from coffea.processor import IterativeExecutor
 from distributed import Client, LocalCluster
 from PIL import Image
@@ -33,7 +35,7 @@ from agc.ttbar.ml.model_store import (
     shipped_models,
 )
 from agc.ttbar.ml.search import Result, best, search
-from agc.ttbar.ml.training import Hyperparameters, candidates
+from agc.ttbar.ml.training import Hyperparameters, Training, candidates
 from agc.ttbar.ml.training_data import TRAINING_DATASET, TrainingData, training_data
 from casa_env import mlflow_run
 from casa_env.models.mlflow import run_info
@@ -78,9 +80,10 @@ def test_a_training_can_be_found_again_by_its_runs_id(
         versions = register_models(best(results).training)
     assert [result.training.hyperparameters for result in results] == QUICK
     assert set(versions) == set(ALIASES)
-    assert (
-        registered_models() == best(results).training.models == jet_models("registered")
-    )
+    save_models(best(results).training, tmp_path / "models")
+    recipe = tmp_path / "models" / "recipe.json"
+    models = best(results).training.models
+    assert registered_models(recipe) == models == jet_models(str(recipe))
     trial = mlflow.MlflowClient().get_run(results[0].trial.run_id)
     assert trial.info.status == "FINISHED"
     history = mlflow.MlflowClient().get_metric_history(
@@ -210,8 +213,78 @@ def test_models_that_were_changed_are_refused(result: Result, tmp_path: Path) ->
         shipped_models(tmp_path)
     with pytest.raises(AnalysisError, match="cannot be used"):
         shipped_models(tmp_path / "nowhere")
-    with pytest.raises(AnalysisError, match='"shipped" and "registered"'):
+    with pytest.raises(AnalysisError, match=r'"shipped", or those of a recipe.json'):
         jet_models("best")
+
+
+@pytest.fixture
+def recipe(laptop: Path, tmp_path: Path) -> Path:
+    """Return the recipe of models that are registered on the laptop."""
+    assert laptop.is_dir()
+    training = Training(Hyperparameters(), shipped_models(), {})
+    save_models(training, tmp_path)
+    with mlflow_run("training"):
+        register_models(training)
+    return tmp_path / "recipe.json"
+
+
+@pytest.mark.fault(
+    "models", "a registry's model brings a loader", "it does not run; both checksums"
+)
+def test_nothing_that_comes_with_a_registered_model_runs(
+    laptop: Path, recipe: Path, tmp_path: Path
+) -> None:
+    found, wanted = changed(laptop, recipe)
+    proof = tmp_path / "ran"
+    planted = f"open({str(proof)!r}, 'w')\nfrom xgboost import Booster"
+    for file in laptop.rglob("MLmodel"):
+        (file.parent / "code").mkdir()
+        (file.parent / "code" / "planted.py").write_text(planted)
+        described = yaml.safe_load(file.read_text())
+        loader = {"code": "code", "model_class": "planted.Booster"}
+        described["flavors"]["xgboost"] |= loader
+        file.write_text(yaml.safe_dump(described))
+    with pytest.raises(AnalysisError, match=f"not loaded: its .*{found}, not {wanted}"):
+        jet_models(str(recipe))
+    assert not proof.exists()
+
+
+@pytest.mark.fault(
+    "models", "a byte and its checksum change in the registry", "both checksums"
+)
+def test_a_registrys_own_checksum_is_not_believed(laptop: Path, recipe: Path) -> None:
+    found, wanted = changed(laptop, recipe)
+    for file in laptop.rglob("MLmodel"):
+        file.write_text(file.read_text().replace(wanted, found))
+    with pytest.raises(AnalysisError, match=f"not loaded: its .*{found}, not {wanted}"):
+        jet_models(str(recipe))
+
+
+@pytest.mark.fault(
+    "models", "an alias names another model", "an error that names both checksums"
+)
+def test_an_alias_that_moved_is_no_longer_the_recipes_model(recipe: Path) -> None:
+    files = json.loads(recipe.read_text())["files"]
+    even, odd = (files[f"{alias}.ubj"]["sha256"] for alias in ALIASES)
+    client = mlflow.MlflowClient()
+    version = client.get_model_version_by_alias(MODEL_NAME, ALIASES[1]).version
+    client.set_registered_model_alias(MODEL_NAME, ALIASES[0], version)
+    with pytest.raises(AnalysisError, match=f"{odd}, not {even}: train and register"):
+        jet_models(str(recipe))
+
+
+def changed(registry: Path, recipe: Path) -> tuple[str, str]:
+    """Flip a bit of the first registered model; return its SHA-256 and the old one."""
+    wanted = json.loads(recipe.read_text())["files"][f"{ALIASES[0]}.ubj"]["sha256"]
+    (file,) = (
+        file
+        for file in registry.rglob("model.ubj")
+        if hashlib.sha256(file.read_bytes()).hexdigest() == wanted
+    )
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    return hashlib.sha256(content).hexdigest(), wanted
 
 
 def test_every_plot_shows_something(

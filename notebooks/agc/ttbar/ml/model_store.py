@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -129,24 +130,35 @@ def shipped_models(folder: Path = SHIPPED_FOLDER) -> AssignmentModels:
     AnalysisError
         A file is missing, or is not the one that was written.
     """
+    places = {alias: str(folder / f"{alias}.ubj") for alias in ALIASES}
+    return _checked(
+        folder / _RECIPE,
+        places,
+        lambda place: Path(place).read_bytes(),
+        "get them back with git, or train them: agc-ttbar-training.ipynb",
+    )
+
+
+def _checked(
+    recipe: Path, places: Mapping[str, str], read: Callable[[str], bytes], step: str
+) -> AssignmentModels:
+    """Return models whose bytes are those of a recipe; nobody has parsed them yet."""
+    contents = {}
     try:
-        recipe = json.loads((folder / _RECIPE).read_text())
-        contents = {}
-        for alias in ALIASES:
-            content = (folder / f"{alias}.ubj").read_bytes()
-            expected = recipe["files"][f"{alias}.ubj"]["sha256"]
-            if hashlib.sha256(content).hexdigest() != expected:
+        files = json.loads(recipe.read_text())["files"]
+        for alias, place in places.items():
+            expected = files[f"{alias}.ubj"]["sha256"]
+            contents[alias] = read(place)
+            found = hashlib.sha256(contents[alias]).hexdigest()
+            if found != expected:
                 msg = (
-                    f"{folder / alias}.ubj is not the model that {_RECIPE} describes: "
-                    "get both back with git, or train again"
+                    f"{place} is not the model that {recipe} describes, and was not "
+                    f"loaded: its SHA-256 is {found}, not {expected}: {step}"
                 )
                 raise AnalysisError(msg)
-            contents[alias] = content
-    except (OSError, ValueError, KeyError) as error:
-        msg = (
-            f"the models in {folder} cannot be used ({type(error).__name__}: {error}): "
-            "get them back with git, or train them: agc-ttbar-training.ipynb"
-        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        where = f"the models of {recipe} cannot be used"
+        msg = f"{where} ({type(error).__name__}: {error}): {step}"
         raise AnalysisError(msg) from error
     return AssignmentModels(**contents)
 
@@ -200,8 +212,14 @@ def _requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in ("xgboost-cpu", "numpy", "mlflow")]
 
 
-def registered_models() -> AssignmentModels:
-    """Return the models that MLflow's aliases name.
+def registered_models(recipe: Path) -> AssignmentModels:
+    """Return the models that MLflow's aliases name, if they are those of a recipe.
+
+    Parameters
+    ----------
+    recipe
+        As `save_models` wrote it, kept apart from the store: whoever can replace a
+        model there can replace its checksum there, too.
 
     Returns
     -------
@@ -211,29 +229,30 @@ def registered_models() -> AssignmentModels:
     Raises
     ------
     AnalysisError
-        There is no such model, or it is not the one that was registered.
+        There is no such model, or it is not the recipe's.
 
     Notes
     -----
-    MLflow must point at the store: `casa_env.models.mlflow.connect` does that.
+    MLflow must point at the store: `casa_env.models.mlflow.connect` does that. Only
+    XGBoost's own file is fetched: loading a model with MLflow imports and unpickles
+    what comes with it, before anybody can look at the bytes.
     """
     import mlflow
-    import mlflow.xgboost
 
-    contents = {}
-    for alias in ALIASES:
-        uri = f"models:/{MODEL_NAME}@{alias}"
-        try:
-            booster = mlflow.xgboost.load_model(uri)
-            registered = mlflow.models.get_model_info(uri).metadata or {}
-        except mlflow.MlflowException as error:
-            msg = f"{uri} cannot be loaded ({error}): agc-ttbar-training.ipynb makes it"
-            raise AnalysisError(msg) from error
-        contents[alias] = bytes(booster.save_raw("ubj"))
-        if hashlib.sha256(contents[alias]).hexdigest() != registered.get("sha256"):
-            msg = f"{uri} has other bytes than the model that was registered"
-            raise AnalysisError(msg)
-    return AssignmentModels(**contents)
+    def fetched(uri: str) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                file = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
+            except mlflow.MlflowException as error:
+                raise OSError(str(error)) from error
+            return Path(file).read_bytes()
+
+    return _checked(
+        recipe,
+        {alias: f"models:/{MODEL_NAME}@{alias}/model.ubj" for alias in ALIASES},
+        fetched,
+        "train and register them with agc-ttbar-training.ipynb, and keep its recipe",
+    )
 
 
 def jet_models(source: str) -> AssignmentModels:
@@ -242,23 +261,23 @@ def jet_models(source: str) -> AssignmentModels:
     Parameters
     ----------
     source
-        ``"shipped"``: those that come with the notebooks. ``"registered"``: those that
-        the aliases in this place's MLflow name.
+        ``"shipped"``: those that come with the notebooks. The path of a ``recipe.json``
+        that `save_models` wrote: those, from this place's MLflow.
 
     Raises
     ------
     AnalysisError
-        They are not there, or ``source`` is something else.
+        They are not there, or not those of the recipe.
     TrackingError
         MLflow's store cannot be used.
     """
     if source == "shipped":
         return shipped_models()
-    if source == "registered":
-        from casa_env.models.mlflow import connect
-        from casa_env.settings import load_settings
+    if not source.endswith(".json"):
+        msg = f'models are "shipped", or those of a {_RECIPE}, not {source!r}'
+        raise AnalysisError(msg)
+    from casa_env.models.mlflow import connect
+    from casa_env.settings import load_settings
 
-        connect(load_settings())
-        return registered_models()
-    msg = f'there are "shipped" and "registered" models, not {source!r}'
-    raise AnalysisError(msg)
+    connect(load_settings())
+    return registered_models(Path(source))
