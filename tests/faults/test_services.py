@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import ssl
@@ -172,7 +173,8 @@ def triton_answers() -> str:
     try:
         settings = load_settings(triton_url=f"grpc://127.0.0.1:{port}")
         client: Any = triton_client(settings)
-        return str(client.is_server_live(client_timeout=10))
+        with contextlib.closing(client):
+            return str(client.is_server_live(client_timeout=10))
     finally:
         server.stop(None)
 
