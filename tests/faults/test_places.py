@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -214,3 +215,34 @@ def test_a_second_user_reads_neither_caches_nor_sessions(shared: Path) -> None:
                 [*user, *words], capture_output=True, text=True, check=False
             )
             assert "ermission denied" in done.stderr
+
+
+@pytest.mark.fault("lost", "somebody else ran a clone first", "it works all the same")
+@root_only
+def test_a_clone_that_somebody_else_ran_first_works(
+    shared: Path, repository: Path
+) -> None:
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    reached = [*user, sys.executable, "-c", "import numba"]
+    if subprocess.run(reached, check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("another user does not reach this Python")
+    package = shared.parent / "agc"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    shutil.copy(repository / "notebooks" / "agc" / "compiled.py", package)
+    text = (
+        "from agc.compiled import compiled\n@compiled\ndef twice(x):\n    return x + x"
+    )
+    (package / "twice.py").write_text(text)
+    program = [sys.executable, "-B", "-c", "from agc.twice import *; print(twice(2))"]
+    for words in (program, [*user, *program]):
+        done = subprocess.run(
+            words,
+            cwd=shared.parent,
+            env={"HOME": str(shared / f"home{len(words)}")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout == "4\n", done.stderr
+    assert list(package.rglob("*.nbc"))
