@@ -17,7 +17,7 @@ from typing import Any, Final
 from casa_env.errors import CasaEnvError, redacted
 from casa_env.network import host_and_port, proxy_for, tcp_problem, xrootd_problem
 from casa_env.settings import Settings, load_settings
-from casa_env.settings.places import writable_environment
+from casa_env.settings.places import content_of, writable_environment
 
 #: Below this much, the analysis and its caches get into trouble.
 LITTLE_DISK_BYTES: Final = 2_000_000_000
@@ -389,7 +389,7 @@ def servicex(settings: Settings) -> _Found:
         found = None if file else token_for(settings.servicex_endpoint, settings)
         bearer = found.value if found else ""
         if file:
-            refresh = file.read_text().strip()
+            refresh = content_of(file, named=True).decode().strip()
             bearer = answer("POST", "/token/refresh", refresh)["access_token"]
         version = answer("GET", "/servicex", bearer)["app-version"]
     except (OSError, ValueError, KeyError, TypeError) as err:

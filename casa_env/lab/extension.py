@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from casa_env.errors import CasaEnvError, CredentialsError, SettingsError
 from casa_env.settings import Settings, load_settings
+from casa_env.settings.places import content_of
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ def hub_token(environ: Mapping[str, str], *, timeout: float) -> str:
 def write_token(token: str, path: Path) -> bool:
     """Write a token, if it is new, to a file that only its user can read, whole."""
     with contextlib.suppress(OSError, ValueError):
-        if path.read_text().strip() == token:
+        if content_of(path, named=True).decode().strip() == token:
             return False
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # its mode is 0700

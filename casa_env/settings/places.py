@@ -5,6 +5,8 @@ Standard library only: it runs on a bare Python before anything is installed.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import stat
@@ -135,11 +137,11 @@ def writable_environment(
             closed.append(variable)
     if not closed:
         return {}, ""
-    target = _fallback_folder(environ, fallback)
+    target, more = _fallback_folder(environ, fallback)
     extra = {variable: str(target / PLACES[variable][1]) for variable in closed}
     first = _place(closed[0], environ, home)
     what = home if not can_write(_nearest_existing(home)) else first
-    return extra, f"{what} cannot be written: caches and state go to {target}"
+    return extra, f"{what} cannot be written: caches and state go to {target}{more}"
 
 
 def can_write(folder: Path) -> bool:
@@ -150,6 +152,55 @@ def can_write(folder: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+def content_of(file: Path, *, named: bool, most: int = 1_000_000) -> bytes:
+    """Return the first bytes of a regular file, and wait for none.
+
+    Anybody can make a file, a link or a FIFO in ``/tmp`` under the name that we look
+    for: it must be ours or root's there. One that somebody ``named`` may be anybody's
+    in folders without the sticky bit. Others raise `PermissionError`.
+    """
+    # Kubernetes mounts secrets as links of root's, in a folder with the sticky bit.
+    shared = not named or file.parent.stat().st_mode & stat.S_ISVTX
+    trusted = (0, os.geteuid())
+    refused = PermissionError(errno.EPERM, "it is not a regular file of your own")
+    if shared and file.lstat().st_uid not in trusted:
+        raise refused
+    alone = os.O_NONBLOCK | os.O_NOCTTY
+    with open(file, "rb", opener=lambda *to: os.open(to[0], to[1] | alone)) as it:
+        status = os.fstat(it.fileno())
+        ours = not shared or status.st_uid in trusted
+        if stat.S_ISREG(status.st_mode) and ours:
+            return it.read(most)
+    raise refused
+
+
+def is_own(folder: Path) -> bool:
+    """Tell whether a folder is ours, and no link to one."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+
+
+def is_safe(folder: Path, *owners: int) -> bool:
+    """Tell whether only ``owners``, by default we, can lay code there for us to run.
+
+    Anybody can make a folder of a known name below ``/tmp``, before us; and move ours
+    away if a folder above it is theirs, or is everybody's and has no sticky bit, as in
+    a pod's empty volume. Root is trusted: in a container, it may be the owner of ``/``.
+    """
+    folder = folder.absolute()
+    trusted = {0, Path("/").stat().st_uid, *(owners or (os.geteuid(),))}
+    itself, *above = [folder.lstat(), *(one.stat() for one in folder.parents)]
+    return (
+        stat.S_ISDIR(itself.st_mode)
+        and not itself.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        and {one.st_uid for one in (itself, *above)} <= trusted
+        and all(
+            not one.st_mode & stat.S_IWOTH or one.st_mode & stat.S_ISVTX
+            for one in above
+        )
+    )
 
 
 def catch_endings(handler: Callable[[int, Any], object]) -> list[signal.Signals]:
@@ -187,26 +238,30 @@ def _nearest_existing(path: Path) -> Path:
     return path
 
 
-def _fallback_folder(environ: Mapping[str, str], fallback: Path | None) -> Path:
-    """Return a folder of ours that can be written."""
-    temporary = Path(environ.get("TMPDIR") or "/tmp")  # noqa: S108 - checked below
-    candidates = [temporary / f"casa-env-{os.getuid()}"]
+def _fallback_folder(
+    environ: Mapping[str, str], fallback: Path | None
+) -> tuple[Path, str]:
+    """Return a folder of ours that can be written, and what has to be said of it."""
+    temporary = Path(environ.get("TMPDIR") or "/tmp").absolute()  # noqa: S108 - checked
+    private = temporary / f"casa-env-{os.geteuid()}"
+    candidates = [private]
     if fallback is not None:
-        candidates.insert(0, fallback)
+        candidates.insert(0, fallback.absolute())
     for folder in candidates:
-        try:
+        with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = folder.lstat()
-        except OSError:
-            continue
-        # Anybody can make a folder of this name below /tmp, before us, to read ours.
-        private = (
-            stat.S_ISDIR(status.st_mode)
-            and status.st_uid == os.getuid()
-            and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH | stat.S_IROTH)
-        )
-        if (folder == fallback or private) and can_write(folder):
-            return folder.absolute()
+            if folder == private and (
+                not is_own(folder) or folder.stat().st_mode & 0o077
+            ):
+                continue
+            if can_write(folder):
+                kept = folder != private or is_safe(folder)
+                return folder, "" if kept else "; compiled code is not kept there"
+    with contextlib.suppress(OSError):
+        # Others can enter ours: this one is for this process and those that it starts.
+        folder = Path(tempfile.mkdtemp(prefix="casa-env-", dir=temporary))
+        if can_write(folder):
+            return folder, f", not kept, as others can enter {private}"
     what = "No place was found where caches and state can be written."
     raise PathsError(
         what,

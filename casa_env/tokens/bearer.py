@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from casa_env.errors import CredentialsError
 from casa_env.network import host_and_port, is_loopback
 from casa_env.settings import Settings, load_settings
+from casa_env.settings.places import content_of
 
 #: Users are warned of credentials that end within this time, in seconds.
 SOON_S: Final = 1800.0
@@ -198,8 +199,7 @@ def _content(file: Path, origin: str, *, required: bool = False) -> str | None:
     kind = ""
     cause: OSError | None = None
     try:
-        with file.open("rb") as opened:
-            content = opened.read(_MOST_BYTES + 1)
+        content = content_of(file, named=required, most=_MOST_BYTES + 1)
         if len(content) <= _MOST_BYTES:
             return content.decode("ascii", errors="replace")
         problem, kind = "is too long to hold one", "invalid"

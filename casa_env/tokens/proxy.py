@@ -10,6 +10,7 @@ from pathlib import Path
 
 from casa_env.errors import CredentialsError
 from casa_env.settings import Settings
+from casa_env.settings.places import content_of
 from casa_env.tokens.bearer import utc
 
 
@@ -38,7 +39,8 @@ def x509_proxy(settings: Settings) -> X509Proxy | None:
     named = settings.x509_proxy
     file = named or Path(f"/tmp/x509up_u{os.geteuid()}")  # noqa: S108 - the grid tools' own choice
     try:
-        chain = x509.load_pem_x509_certificates(file.read_bytes())
+        content = content_of(file, named=named is not None)
+        chain = x509.load_pem_x509_certificates(content)
         mode = file.stat().st_mode
     except (OSError, ValueError) as err:
         if isinstance(err, FileNotFoundError) and named is None:

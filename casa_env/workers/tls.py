@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from casa_env.errors import ClusterError, require_package
 from casa_env.settings import Settings, load_settings
-from casa_env.settings.places import state_home
+from casa_env.settings.places import content_of, is_own, state_home
 
 _FILES: Final = {"ca_file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 
@@ -95,8 +95,11 @@ def new_session(settings: Settings) -> Session:
     host = socket.gethostname()
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Others may have laid a link there that leads to a folder of ours.
         for record in root.glob("casa-*/process"):
             with contextlib.suppress(FileNotFoundError):  # it has just been cleared
+                if not is_own(record.parent):
+                    continue
                 there, _, number = record.read_text().partition(" ")
                 if there == host and not Path("/proc", number).exists():
                     Session(path=record.parent).clear()
@@ -165,8 +168,10 @@ def load_security(about: dict[str, str]) -> Any:  # noqa: ANN401 - Security or N
     if not about["address"].startswith(("tls://", "wss://")):
         return None
     file = _scheduler_file(about["address"])
-    if file.is_file() and (folder := Path(file.read_text())).is_dir():
-        return _from_folder(folder)
+    if file.is_file():
+        folder = Path(content_of(file, named=False).decode())
+        if folder.is_dir() and is_own(folder):
+            return _from_folder(folder)
     settings = load_settings()
     return site_security(settings) if settings.dask_tls_ca_file else None
 

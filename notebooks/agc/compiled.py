@@ -9,6 +9,7 @@ from, and a cache that is there but read-only, as in an image, is copied once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
+
+from casa_env.settings.places import can_write, is_safe
 
 __all__ = ["compiled", "inlined"]
 
@@ -48,17 +51,19 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     Notes
     -----
     Machine code goes below ``NUMBA_CACHE_DIR`` if that is set, else beside the source,
-    else below ``$XDG_CACHE_HOME/casa-env``, else to a folder of this process: the
-    first of them that can be written. Two processes that compile at once both write
-    whole files; the last one's stay.
+    else below ``$XDG_CACHE_HOME/casa-env``, else below the temporary folder: the first
+    of them that can be written, and by nobody else. Where there is none, each process
+    compiles for itself. Two processes that compile at once both write whole files; the
+    last one's stay.
     """
     config: Any = numba.config  # its names are not in numba's type information
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(_folder(Path(function.__code__.co_filename)))
+    folder = _folder(Path(function.__code__.co_filename))
+    config.CACHE_DIR = str(folder)
     try:
-        dispatcher: Callable[Arguments, Result] = numba.njit(cache=True, nogil=True)(
-            function
-        )
+        dispatcher: Callable[Arguments, Result] = numba.njit(
+            cache=folder is not None, nogil=True
+        )(function)
     finally:
         config.CACHE_DIR = before
     return dispatcher
@@ -85,8 +90,8 @@ def inlined(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
 
 
 @cache
-def _folder(source: Path) -> Path:
-    """Return where the machine code of a module is kept: a folder that can be written.
+def _folder(source: Path) -> Path | None:
+    """Return where a module's machine code is kept: a folder only we can write to.
 
     If a place that comes first cannot be written but has the code, it is copied.
     """
@@ -94,37 +99,40 @@ def _folder(source: Path) -> Path:
     places = _places(os.environ)
     for i, place in enumerate(places):
         folder = place / name
-        if _can_write(folder):
+        if _is_ours(folder):
             for earlier in places[:i]:
-                if (earlier / name).is_dir():
-                    _log.debug("copying compiled code from %s to %s", earlier, folder)
-                    shutil.copytree(earlier / name, folder, dirs_exist_ok=True)
-                    break
+                # A clone's or an image's cache is as good as the source beside it.
+                with contextlib.suppress(OSError):
+                    if is_safe(earlier / name, os.geteuid(), source.stat().st_uid):
+                        _log.debug("copying code from %s to %s", earlier, folder)
+                        shutil.copytree(earlier / name, folder, dirs_exist_ok=True)
+                        break
             return folder
-    msg = f"no place to keep compiled code: tried {', '.join(map(str, places))}"
-    raise OSError(msg)
+    _say_that_nothing_is_kept(", ".join(map(str, places)))
+    return None
+
+
+@cache
+def _say_that_nothing_is_kept(places: str) -> None:
+    words = "compiled code is not kept: nowhere can only you write (%s)"
+    _log.warning(words, places)
 
 
 def _places(environ: os._Environ[str]) -> list[Path]:
     """Return the folders that may hold compiled code, the preferred one first."""
     caches = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/")) / ".cache"
-    places = [_PACKAGE / "__pycache__", Path(caches) / "casa-env", _own_folder()]
+    temporary = Path(tempfile.gettempdir()) / f"casa-env-numba-{os.geteuid()}"
+    places = [_PACKAGE / "__pycache__", Path(caches) / "casa-env", temporary]
     if environ.get("NUMBA_CACHE_DIR"):
         places.insert(0, Path(environ["NUMBA_CACHE_DIR"]))
     return places
 
 
-def _own_folder() -> Path:
-    """Return a folder for this user alone, below the temporary one."""
-    return Path(tempfile.gettempdir()) / f"casa-env-numba-{os.getuid()}"
-
-
-def _can_write(folder: Path) -> bool:
-    """Tell whether files can be made in a folder, by making one; it is created."""
+def _is_ours(folder: Path) -> bool:
+    """Tell whether only we can make files in a folder; it is created."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder.stat().st_uid == os.getuid()
+        return is_safe(folder) and can_write(folder)
     except OSError:
         return False
 

@@ -99,12 +99,14 @@ def test_the_result_of_one_call_settles_the_next(open_tmp: dict[str, str]) -> No
     assert writable_environment({**environ, **extra}) == ({}, "")
 
 
-def test_a_folder_that_others_can_read_is_not_trusted(open_tmp: dict[str, str]) -> None:
+def test_a_folder_that_others_can_enter_is_not_used(open_tmp: dict[str, str]) -> None:
     planted = Path(open_tmp["TMPDIR"]) / f"casa-env-{os.getuid()}"
     planted.mkdir()
     planted.chmod(0o777)
-    with pytest.raises(PathsError):
-        writable_environment({"HOME": str(CLOSED), **open_tmp})
+    extra, _ = writable_environment({"HOME": str(CLOSED), **open_tmp})
+    made = Path(extra["XDG_CACHE_HOME"]).parent
+    assert made != planted
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
 def test_a_link_planted_in_the_temporary_folder_is_not_followed(
@@ -114,8 +116,10 @@ def test_a_link_planted_in_the_temporary_folder_is_not_followed(
     target.mkdir(mode=0o700)
     planted = Path(open_tmp["TMPDIR"]) / f"casa-env-{os.getuid()}"
     planted.symlink_to(target)
-    with pytest.raises(PathsError):
-        writable_environment({"HOME": str(CLOSED), **open_tmp})
+    extra, _ = writable_environment({"HOME": str(CLOSED), **open_tmp})
+    made = Path(extra["XDG_CACHE_HOME"]).parent
+    assert made.parent == planted.parent
+    assert made != planted
 
 
 def test_no_place_at_all_is_one_clear_error() -> None:
