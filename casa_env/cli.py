@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from casa_env.errors import CasaEnvError, CellError
+from casa_env.errors import CasaEnvError, CellError, redacted
 from casa_env.settings import load_settings
 from casa_env.settings.places import ENDINGS, catch_endings, writable_environment
-from casa_env.settings.table import config_template, declarations, redacted
+from casa_env.settings.table import config_template, declarations
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

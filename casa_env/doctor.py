@@ -14,11 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from casa_env.errors import CasaEnvError
-from casa_env.network import host_and_port, tcp_problem, xrootd_problem
+from casa_env.errors import CasaEnvError, redacted
+from casa_env.network import host_and_port, proxy_for, tcp_problem, xrootd_problem
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.places import writable_environment
-from casa_env.settings.table import redacted
 
 #: Below this much, the analysis and its caches get into trouble.
 LITTLE_DISK_BYTES: Final = 2_000_000_000
@@ -405,8 +404,10 @@ def _reached(
     setting: str, settings: Settings, target: tuple[str, int] | None = None
 ) -> str:
     """Return where a setting points; raise unless something accepts connections."""
-    where = settings.where(setting)
-    target = target or host_and_port(getattr(settings, setting))
+    url, where = getattr(settings, setting), settings.where(setting)
+    if target is None and (proxy := proxy_for(url)):
+        url, where = proxy, f"{where}, through the proxy {redacted(proxy)}"
+    target = target or host_and_port(url)
     problem = "this is not the URL of a server"
     if target is not None:
         problem = tcp_problem(*target, timeout=settings.timeout_s)

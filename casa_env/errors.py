@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
+
+#: A URL anywhere in a text, to its end where it begins with one; what it may hide.
+_URL: Final = re.compile(
+    r"\A[a-z][a-z0-9+.-]*://.*|[a-z][a-z0-9+.-]*://\S*", re.IGNORECASE | re.DOTALL
+)
+_USER: Final = re.compile(r"(?<=://)[^/?#]*@")
+_QUERY: Final = re.compile(r"[?][^#]*")
+
+
+def redacted(text: str) -> str:
+    """Return a text, each of its URLs without user, password and query.
+
+    A cache's URL has its origin's in its path, and that may have a password, too.
+    """
+    return _URL.sub(
+        lambda url: _QUERY.sub("?***", _USER.sub("***@", url.group())), text
+    )
+
+
+def innermost(err: BaseException | None) -> str:
+    """Return what the innermost cause of an error says that says anything."""
+    text = ""
+    while err is not None:
+        text = str(getattr(err, "strerror", None) or err) or text
+        err = err.__cause__ or err.__context__
+    return text.partition("\n")[0] or "without a reason"
 
 
 class CasaEnvError(Exception):
-    """The root of everything that casa_env raises on purpose.
+    """The root of all that casa_env raises on purpose, without secrets of URLs.
 
     Its fields survive pickling, so that an error raised in a Dask worker arrives whole
     in the notebook.
@@ -36,9 +63,9 @@ class CasaEnvError(Exception):
     def __init__(
         self, what: str, *, looked_at: str = "", next_step: str = "", kind: str = ""
     ) -> None:
-        super().__init__(what)
-        self.what = what
-        self.looked_at = looked_at
+        super().__init__(redacted(what))
+        self.what = redacted(what)
+        self.looked_at = redacted(looked_at)
         self.next_step = next_step
         self.kind = kind
 

@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import socket
 import struct
+from collections.abc import MutableMapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,6 +22,8 @@ DEFAULT_PORTS: Final = {
     "tcp": 8786,
     "tls": 8786,
 }
+
+_PROXIES: Final = {f"{kind}_proxy" for kind in ("all", "grpc", "http", "https")}
 
 
 def host_and_port(url: str) -> tuple[str, int] | None:
@@ -44,6 +47,28 @@ def is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
+
+
+def spare_loopback(environ: MutableMapping[str, str]) -> None:
+    """Let no proxy of these variables stand between this machine and itself.
+
+    Whichever library asks (requests, urllib, gRPC, botocore): all read ``no_proxy``.
+    """
+    if not any(environ.get(name) for name in environ if name.lower() in _PROXIES):
+        return
+    spared = environ.get("no_proxy", environ.get("NO_PROXY", ""))
+    if "*" not in spared and "127.0.0.1,::1" not in spared:
+        spared = ",".join(filter(None, (spared, "localhost,127.0.0.1,::1")))
+        environ["no_proxy"] = environ["NO_PROXY"] = spared
+
+
+def proxy_for(url: str) -> str:
+    """Return the proxy that the environment names for a URL, empty for none."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all", "")
+    return "" if proxy_bypass(parts.hostname or "localhost") else proxy
 
 
 def tcp_problem(host: str, port: int, *, timeout: float) -> str:

@@ -112,11 +112,13 @@ def hub_token(environ: Mapping[str, str], *, timeout: float) -> str:
     api, user = environ.get("JUPYTERHUB_API_URL", ""), environ.get("JUPYTERHUB_USER")
     where, what = f"{api}/users/{user}", "There is no hub to ask for a token."
     if user and api.startswith(("http://", "https://")):
-        headers = {"Authorization": f"token {environ.get('JUPYTERHUB_API_TOKEN')}"}
-        request = urllib.request.Request(where, headers=headers)  # noqa: S310 - checked
+        request = urllib.request.Request(where)  # noqa: S310 - checked
+        ours = f"token {environ.get('JUPYTERHUB_API_TOKEN')}"
+        request.add_unredirected_header("Authorization", ours)  # for the hub alone
         what = "The hub keeps no token of this login."
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+            opener = urllib.request.build_opener()  # with the proxies of the moment
+            with opener.open(request, timeout=timeout) as answer:
                 login = json.load(answer).get("auth_state") or {}
             if token := login.get("access_token"):
                 return str(token)

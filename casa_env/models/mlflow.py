@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import unquote, urlsplit
 
-from casa_env.errors import TrackingError, require_package
+from casa_env.errors import TrackingError, innermost, require_package
 from casa_env.models.provenance import (
     CONTEXT_S,
     context_tags,
     fileset_digest,
     write_record,
 )
+from casa_env.network import proxy_for
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.places import catch_endings, state_home
 from casa_env.settings.table import shown
@@ -141,7 +142,7 @@ def as_tracking_error(what: str, uri: str, step: str = "") -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as err:
-        what = f"{what}: {str(err).splitlines()[0]}"
+        what = f"{what}: {innermost(err)}"
         raise TrackingError(what, looked_at=shown(uri), next_step=step) from err
 
 
@@ -172,34 +173,35 @@ def connect(settings: Settings, *, uri: str | None = None) -> MlflowClient:
 
 
 def server_version(uri: str, settings: Settings) -> str:
-    """Ask a server for its version, with the user's token, within ``timeout_s``."""
-    import requests
+    """Ask a server as MLflow does, with its own variables; wait ``timeout_s``."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils import credentials, rest_utils
 
-    auth = partial(_add_token, settings)
+    Plugin.settings = settings
+    ask: Any = rest_utils.http_request
     where = f"{shown(uri)}, from {settings.origin('mlflow_uri')}"
+    if proxy := proxy_for(uri):
+        where += f", through the proxy {proxy}"
     step = "Correct mlflow_uri, or ask whether the server is up."
+    once = {"max_retries": 0, "raise_on_status": False, "timeout": settings.timeout_s}
     # Servers answer the first to anybody; the second is what runs need.
-    experiment = "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
-    urls = [f"{uri.rstrip('/')}/{path}" for path in ("version", experiment)]
+    experiment = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
     try:
+        server: Any = credentials.get_default_host_creds(uri)  # type: ignore[no-untyped-call]
         version, probe = (
-            requests.get(url, auth=auth, timeout=settings.timeout_s) for url in urls
+            ask(server, path, "GET", **once) for path in ("/version", experiment)
         )
-    except OSError as err:  # all of requests' own are
-        cause: BaseException = err  # the innermost one does not repeat the URL
-        while cause.__cause__ or cause.__context__:
-            cause = cause.__cause__ or cause.__context__ or cause
-        reason = str(getattr(cause, "strerror", None) or type(cause).__name__).lower()
-        what = f"The MLflow server does not answer: {reason}."
+    except MlflowException as err:
+        what = f"The MLflow server does not answer: {innermost(err)}."
         raise TrackingError(what, looked_at=where, next_step=step) from err
     if version.ok and probe.status_code in (200, 404):
-        return version.text.strip()
+        return str(version.text.strip())
     what = f"This is no MLflow server: it says {version.status_code} to /version."
     if probe.status_code in (401, 403):
         what = f"The MLflow server refused us ({probe.status_code} {probe.reason})."
         step = (
             "Get a token (`casa-env doctor` shows yours), and see that token_hosts has "
-            "the server's host: a token goes to no other."
+            "the server's host; or set the variables by which MLflow itself logs in."
         )
     raise TrackingError(what, looked_at=where, next_step=step)
 

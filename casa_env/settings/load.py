@@ -11,7 +11,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
 
-from casa_env.errors import SettingsError
+from casa_env.errors import SettingsError, redacted
+from casa_env.network import spare_loopback
 from casa_env.settings import table
 from casa_env.settings.places import config_home, detected_site, site_defaults
 
@@ -76,6 +77,17 @@ class Settings(table.Table):
         """Return the value of a setting and where it came from, for people."""
         return f"{self.shown(name)}, from {self.origin(name)}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Refuse to be pickled with a secret, which Dask would keep and pass on."""
+        for name, row in table.declarations().items():
+            value = str(getattr(self, name) or "")
+            if value and (row.metadata["secret"] or redacted(value) != value):
+                what = f"Settings with a secret ({name}) are not pickled."
+                step = "Call load_settings() where they are needed: workers of "
+                step += "dask_client() are given what they need to read as you do."
+                raise SettingsError(what, looked_at=self.origin(name), next_step=step)
+        return self.__dict__
+
     def __repr__(self) -> str:
         """Return what differs from the defaults, without secrets."""
         set_here = (
@@ -130,7 +142,8 @@ def load_settings(
     >>> settings.dask_backend, settings.source("dask_address").name
     ('join', 'ECOSYSTEM')
     """
-    environ = os.environ if environ is None else environ
+    if environ is None:
+        spare_loopback(environ := os.environ)
     home = home or (Path(environ["HOME"]) if environ.get("HOME") else Path.home())
     site_file = site_file or Path(environ.get(SITE_FILE_VARIABLE) or SITE_FILE)
     user_file = config_home(environ, home) / "casa-env" / "config.toml"

@@ -12,7 +12,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from casa_env.errors import SettingsError
+from casa_env.errors import SettingsError, redacted
 from casa_env.settings.places import SITES
 
 #: Where Dask workers can come from; the last five are batch systems.
@@ -28,11 +28,6 @@ _UNITS: Final = {
     for power, prefix in enumerate(("", "k", "m", "g", "t"))
     if prefix or base == 1000  # noqa: PLR2004 - bytes have no binary form
 }
-_URL_SECRETS: Final = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/?#]*@)?(?P<rest>[^?#]*)"
-    r"(?P<query>[?][^#]*)?(?P<fragment>#.*)?",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 def _row(
@@ -271,16 +266,6 @@ def shown(value: object) -> str:
         quoted = json.dumps(redacted(plain), ensure_ascii=False)
         return quoted.replace("\x7f", "\\u007f")
     return str(value)
-
-
-def redacted(text: str) -> str:
-    """Return a URL without user, password and query; any other text as it is."""
-    match = _URL_SECRETS.fullmatch(text)
-    if match is None:
-        return text
-    user = "***@" if match["user"] else ""
-    query = "?***" if match["query"] else ""
-    return f"{match['scheme']}{user}{match['rest']}{query}{match['fragment'] or ''}"
 
 
 _HEAD: Final = """\

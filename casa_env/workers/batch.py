@@ -10,11 +10,13 @@ from __future__ import annotations
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import threading
 from typing import Any, Final
 
 from casa_env.errors import ClusterError, require_package
+from casa_env.network import host_and_port, is_loopback
 from casa_env.settings import Settings
 from casa_env.workers.tls import Session, cluster_security, new_session
 
@@ -172,6 +174,13 @@ def _submit(cluster: Any, settings: Settings, session: Session) -> None:  # noqa
         cluster.worker_spec.update(cluster.new_worker_spec())
 
     def adapt() -> None:
+        chosen = cluster.scheduler_spec["options"]
+        host = host_and_port(cluster.scheduler_address) or ("",)
+        if is_loopback(host[0]) and not (chosen.get("host") or chosen.get("interface")):
+            what = f"Workers would look for the scheduler on themselves, at {host[0]}."
+            where = ", ".join(name for _, name in socket.if_nameindex())
+            step = "Set dask_interface to one that they reach; lo, if they run here."
+            raise ClusterError(what, looked_at=f"interfaces: {where}", next_step=step)
         if settings.dask_max_workers:
             cluster.adapt(minimum=least, maximum=settings.dask_max_workers)
 

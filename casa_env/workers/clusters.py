@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from casa_env.errors import require_package
+from casa_env.errors import ClusterError, innermost, require_package
 from casa_env.settings import Settings, load_settings
 from casa_env.workers import batch, gateway, joined, local
 from casa_env.workers.delivery import deliver
@@ -77,7 +78,7 @@ def dask_cluster(
         dask_worker_memory_bytes=memory,
         dask_processes=processes,
     )
-    require_package("distributed", why="A Dask cluster")
+    _require_dask("A Dask cluster")
     start = _CLUSTERS[settings.dask_backend]
     return start(settings, asynchronous=asynchronous, **options)  # type: ignore[no-any-return]
 
@@ -139,7 +140,7 @@ def dask_client(
         dask_processes=processes,
         timeout_s=timeout,
     )
-    require_package("distributed", why="A Dask client")
+    _require_dask("A Dask client")
     connect: Callable[..., Any] = _CLIENTS.get(
         settings.dask_backend, _client_and_cluster
     )
@@ -158,6 +159,17 @@ def dask_client(
         client.close()
         raise
     return client  # type: ignore[no-any-return]
+
+
+def _require_dask(why: str) -> None:
+    require_package("distributed", why=why)
+    try:
+        import_module("distributed")
+    except (OSError, ValueError) as err:  # a file of Dask's configuration is malformed
+        what = f"{why} cannot be had: Dask does not take its configuration."
+        step = "Correct that file; DASK_CONFIG, or the site, says which are read."
+        where = " ".join(f"{innermost(err)}; {err}".split())
+        raise ClusterError(what, looked_at=where, next_step=step) from err
 
 
 async def _compared(client: Any, started: Any, settings: Settings) -> Any:  # noqa: ANN401 - a Client

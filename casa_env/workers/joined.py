@@ -8,7 +8,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from casa_env.errors import ClusterError
+from casa_env.errors import ClusterError, innermost
 from casa_env.network import tcp_problem
 from casa_env.settings import Settings
 from casa_env.workers.delivery import RECEIVER
@@ -50,7 +50,7 @@ def client(settings: Settings, **options: Any) -> Any:  # noqa: ANN401 - native
     except OSError as err:
         host, port = address["host"].strip("[]"), int(address["port"])
         problem = tcp_problem(host, port, timeout=1.0)
-        problem = problem or f"it accepts connections, but {_first_cause(err)}"
+        problem = problem or f"it accepts connections, but {innermost(err)}"
         what = f"The Dask scheduler was not joined within {timeout:g} s."
         step = "Check that it runs, and its address and certificates; "
         step += "dask_client(backend='local') computes on this machine."
@@ -80,14 +80,6 @@ def _shake_hands(address: str, security: Any, timeout: float) -> None:  # noqa: 
     # A thread of its own, because in a notebook an event loop runs in this one.
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, shake_hands()).result()
-
-
-def _first_cause(err: BaseException) -> str:
-    """Return the text of the first cause that has one."""
-    text, cause = str(err), err.__cause__
-    while cause is not None:
-        text, cause = str(cause) or text, cause.__cause__
-    return text or "it does not answer"
 
 
 def _leaving_nothing(client: Any) -> Any:  # noqa: ANN401 - a Client

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from casa_env.errors import ClusterError, require_package
 from casa_env.settings import Settings
+from casa_env.workers.tls import new_session, session_security
 
 #: Zero would be Dask's configuration again (distributed 2026.8.0, ``Scheduler``).
 _YEAR_S: Final = 365 * 86400
@@ -95,10 +96,17 @@ def cluster(settings: Settings, **options: Any) -> Any:  # noqa: ANN401 - native
     """Start workers on this machine."""
     from distributed import LocalCluster
 
-    # JupyterLab's Dask panel hands its cluster to notebooks by the address only, so
-    # that it has no certificate yet: others of this machine can join it.
-    plain = {"protocol": "tcp://"} if settings.dask_processes else {}
-    return _started(LocalCluster, settings, plain | options)
+    if not settings.dask_processes or "security" in options:
+        return _started(LocalCluster, settings, options)
+    # JupyterLab's Dask panel hands its cluster to notebooks by the address only, with
+    # which all of this user's processes find the certificate: `load_security`.
+    session = new_session(settings)
+    try:
+        options |= {"security": session_security(session)}
+        return session.follow(_started(LocalCluster, settings, options))
+    except BaseException:
+        session.clear()
+        raise
 
 
 def client(settings: Settings, **options: Any) -> Any:  # noqa: ANN401 - native
@@ -142,10 +150,8 @@ def _started(kind: Any, settings: Settings, options: dict[str, Any]) -> Any:  # 
     try:
         return kind(**native | options)
     except (OSError, RuntimeError) as err:
-        what, where = (
-            "The local Dask cluster did not start.",
-            f"{type(err).__name__}: {err}",
-        )
+        what = "The local Dask cluster did not start."
+        where = f"{type(err).__name__}: {err}"
         step = (
             "In a script, start it below `if __name__ == '__main__':`, because each "
             "worker process imports the script. Elsewhere, read the lines above, or "

@@ -72,8 +72,11 @@ class Session:
         return cluster
 
     def clear(self) -> None:
-        """Remove the keys, and what leads to them; logs stay."""
+        """Remove the keys, and what leads to them; logs stay, where there are any."""
         shutil.rmtree(self.path / "tls", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.logs.rmdir()
+            shutil.rmtree(self.path)
         for file in sessions_folder().glob("schedulers/*"):
             with contextlib.suppress(OSError):  # another process may clear it, too
                 if not Path(file.read_text()).is_dir():
@@ -93,14 +96,15 @@ def new_session(settings: Settings) -> Session:
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         for record in root.glob("casa-*/process"):
-            there, _, number = record.read_text().partition(" ")
-            if there == host and not Path("/proc", number).exists():
-                Session(path=record.parent).clear()
+            with contextlib.suppress(FileNotFoundError):  # it has just been cleared
+                there, _, number = record.read_text().partition(" ")
+                if there == host and not Path("/proc", number).exists():
+                    Session(path=record.parent).clear()
         for folder in (path, path / "logs", path / "tls"):
             folder.mkdir(mode=0o700)
         (path / "process").write_text(f"{host} {os.getpid()}")
     except OSError as err:
-        what = f"No folder can be made for the workers' logs: {err.strerror}."
+        what = f"No folder can be made for a cluster's keys and logs: {err.strerror}."
         where = f"{root}, from {settings.origin('dask_shared_folder')}"
         step = "Set dask_shared_folder to a folder that workers see too."
         raise ClusterError(what, looked_at=where, next_step=step) from err
@@ -132,14 +136,16 @@ def site_security(settings: Settings) -> Any:  # noqa: ANN401 - untyped in distr
 
 
 def cluster_security(settings: Settings, session: Session) -> Any:  # noqa: ANN401 - untyped
-    """Return certificates for a cluster to be started: the site's, or new ones.
-
-    All of the session have the same: who has it may join, as client or as worker.
-    """
-    from distributed import Security
-
+    """Return certificates for a cluster to be started: the site's, or new ones."""
     if settings.dask_tls_ca_file is not None:
         return site_security(settings)
+    return session_security(session)
+
+
+def session_security(session: Session) -> Any:  # noqa: ANN401 - untyped
+    """Make a session's certificate: who has it may join, as client or as worker."""
+    from distributed import Security
+
     require_package("cryptography", why="A session with certificates of its own")
     made: Any = Security.temporary()  # type: ignore[no-untyped-call]
     made = made.tls_ca_file, made.tls_client_cert, made.tls_client_key

@@ -37,6 +37,9 @@ class InputFileError(AnalysisError):
         What is wrong with it, in one sentence.
     """
 
+    can_be_skipped = False
+    """Whether the run that found it could have gone on without the file."""
+
     def __init__(self, file: str, cause: str) -> None:
         super().__init__(file, cause)
         self.file = file
@@ -44,10 +47,9 @@ class InputFileError(AnalysisError):
 
     def __str__(self) -> str:
         """Return what is wrong, where, and what can be done."""
-        return (
-            f"{self.file}: {self.cause}. Mend or remove the file, or go on without "
-            'such files with on_bad_file="skip".'
-        )
+        skip = ', or go on without such files with on_bad_file="skip"'
+        advice = f"Mend or remove the file{skip if self.can_be_skipped else ''}."
+        return f"{self.file}: {self.cause}. {advice}"
 
 
 class UnreadableFileError(InputFileError):

@@ -18,6 +18,7 @@ from agc.ttbar.ml.assignments import ASSIGNMENT_BRANCHES, read_assignment_column
 from agc.ttbar.ml.jet_assignment import AssignmentModels, FeatureSums, feature_sums
 from agc.ttbar.runs import TtbarResult, run_ttbar
 from benchmarks.inputs import EVENTS, Input
+from support.notebook import ttbar_namespace
 
 # coffea 2026.9 draws the executors' progress bar with status=False, too.
 coffea_console.quiet = True
@@ -41,6 +42,13 @@ def run_ours(file: Input, *, skims: Path | None = None) -> TtbarResult:
     """Run the analysis as a user does, in one chunk on one core."""
     executor = IterativeExecutor(status=False)
     return run_ttbar(file.fileset, executor, chunksize=EVENTS, skims=skims)
+
+
+def run_columnar(file: Input) -> TtbarResult:
+    """Run the processor that the notebook shows, in one chunk on one core."""
+    executor = IterativeExecutor(status=False)
+    engine = ttbar_namespace()["processor"]
+    return run_ttbar(file.fileset, executor, chunksize=EVENTS, engine=engine)
 
 
 def columns_of(file: Input) -> Events:

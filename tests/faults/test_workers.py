@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-from casa_env import dask_client
+from casa_env import dask_client, dask_cluster
+from casa_env.workers.tls import sessions_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import distributed
 
 #: What another user of the machine tries, given the scheduler's public port.
@@ -32,23 +35,69 @@ for scheme in ("tcp", "tls"):
 """
 
 
-@pytest.mark.fault(
-    "security", "another user connects to a local cluster", "the scheduler refuses"
-)
+#: What an injected cell of JupyterLab's Dask panel does, given the address.
+CELL = """
+import sys, distributed
+with distributed.Client(sys.argv[1]) as client:
+    print(client.submit(sum, [1, 2]).result())
+"""
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd="/",
+    )
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can act as a second user")
-def test_another_user_of_the_machine_cannot_join() -> None:
-    with dask_client(workers=1) as client:
-        port = client.scheduler.address.rpartition(":")[2]
-        done = subprocess.run(
-            [sys.executable, "-c", ATTACK, port],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-            cwd="/",
-        )
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(
+            dask_client,
+            marks=pytest.mark.fault(
+                "security",
+                "another user connects to a local cluster",
+                "the scheduler refuses",
+            ),
+        ),
+        pytest.param(
+            dask_cluster,
+            marks=pytest.mark.fault(
+                "security",
+                "another user connects to a cluster of JupyterLab's panel",
+                "the scheduler refuses",
+            ),
+        ),
+    ],
+)
+def test_another_user_of_the_machine_cannot_join(
+    start: Callable[..., Any],
+) -> None:
+    with start(workers=1) as started:
+        scheduler = getattr(started, "cluster", started)
+        port = scheduler.scheduler_address.rpartition(":")[2]
+        done = python(ATTACK, port)
         assert done.stdout.split() == ["refused", "tcp", "refused", "tls"], done.stderr
-        assert client.submit(sum, [1, 2]).result() == 3
+
+
+@pytest.mark.fault(
+    "security", "another process has a cluster's address only", "its user's own joins"
+)
+def test_the_users_own_processes_find_a_clusters_certificate_by_its_address() -> None:
+    with dask_cluster(workers=1) as cluster:
+        assert cluster.scheduler_address.startswith("tls://")
+        done = python(CELL, cluster.scheduler_address)
+        assert done.stdout == "3\n", done.stderr
+        for keys in sessions_folder().glob("*/tls/key.pem"):
+            assert keys.stat().st_mode & 0o77 == 0
+            assert sessions_folder().stat().st_mode & 0o77 == 0
+    assert list(sessions_folder().glob("*/*")) == []
 
 
 @pytest.mark.fault(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from distributed import Client
 
 SHIPPED = Path(__file__).resolve().parents[2] / "environment" / "dask" / "casa.yaml"
 
@@ -19,3 +22,11 @@ def panel_configuration() -> dict[str, Any]:
     panel = yaml.safe_load(SHIPPED.read_text())["labextension"]
     defaults = {"default": {"workers": None, "adapt": None}, "initial": []}
     return {"labextension": defaults | panel}
+
+
+def join(address: str, user: Mapping[str, str]) -> Client:
+    """Join the panel's cluster as its user's notebooks do, whose home has the keys."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", user["HOME"])
+        patch.delenv("XDG_STATE_HOME", raising=False)
+        return Client(address, set_as_default=False)

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from agc.fast.columns import read_columns
 from agc.fast.engine import CompiledTtbar
+from agc.fast.exact_sums import to_weight_step
 from agc.hists.build import REGIONS
+from agc.hists.fill import in_steps
 from agc.hists.run import collected
 from agc.inputs.filesets import standin_fileset
 from agc.inputs.nano import nano_events
@@ -367,3 +369,11 @@ def test_real_files_run_through_and_give_empty_histograms(
     assert result.metrics.events == (10 if "RNTuple" in name else 200)
     for histogram in result.histograms.values():
         assert histogram.sum(flow=True).value == 0
+
+
+def test_the_kernel_rounds_weights_as_the_columnar_processor_does() -> None:
+    sizes = np.concatenate([[0.0], 2.0 ** np.arange(-60, 60), [2.0**-11, 2.0**10]])
+    weights = np.concatenate([sizes * f for f in (1, 1 - 2**-53, -1.3, 1 / 3)])
+    rounded = [to_weight_step(weight) for weight in weights]
+    np.testing.assert_array_equal(in_steps(weights), rounded)
+    np.testing.assert_allclose(rounded, weights, rtol=1e-4)

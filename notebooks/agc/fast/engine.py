@@ -14,7 +14,7 @@ from agc.errors import InputFileError
 from agc.fast.columns import BRANCHES, load_columns, read_columns
 from agc.fast.kernel import FILLED_VARIATIONS, fill_sums
 from agc.hists.fill import dataset_histograms, in_steps
-from agc.hists.run import failed_tally, found_in, tally_of
+from agc.hists.tasks import failed_tally, found_in, tally_of
 from agc.inputs.pieces import Piece, read_piece
 from agc.inputs.variations import NOMINAL, SCALE_VAR
 

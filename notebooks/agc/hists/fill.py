@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agc.errors import AnalysisError
 from agc.hists.build import empty_histogram
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ __all__ = ["dataset_histograms", "fill", "in_steps", "normalised"]
 #: are exact, and do not depend on the order of events, as long as a bin holds less than
 #: 2**29 (5e8) events.
 WEIGHT_STEPS = 2.0**24
+#: Generators are free to give weights of any size. Those of 2 to this power and more,
+#: or less than one over that, are rounded to 24 binary digits of their own instead.
+_USUAL_EXPONENT = 10
 
 
 def dataset_histograms(
@@ -54,6 +58,11 @@ def fill(
         A number for each event, or a list of numbers; None counts as overflow.
     weights
         By variation: a number for each event.
+
+    Raises
+    ------
+    AnalysisError
+        A weight is not a finite number.
     """
     import awkward as ak
 
@@ -65,6 +74,12 @@ def fill(
     view: Any = histogram.view(flow=True)
     for label, weight in weights.items():
         each = in_steps(weight)
+        if not np.isfinite(each).all():
+            msg = (
+                f"{np.count_nonzero(~np.isfinite(each))} of {each.size} weights of the "
+                f"variation {label!r} are not finite numbers: look at what makes them"
+            )
+            raise AnalysisError(msg)
         if counts is not None:
             each = np.repeat(each, ak.to_numpy(counts))
         row = histogram.axes["variation"].index(label)
@@ -75,8 +90,13 @@ def fill(
 def in_steps(weight: ArrayLike) -> NDArray[np.float64]:
     """Round weights to the nearest multiple of the step."""
     numbers = np.asarray(weight, np.float64)
-    rounded: NDArray[np.float64] = np.floor(numbers * WEIGHT_STEPS + 0.5)
-    return rounded / WEIGHT_STEPS
+    rounded: NDArray[np.float64] = np.floor(numbers * WEIGHT_STEPS + 0.5) / WEIGHT_STEPS
+    mantissa, exponent = np.frexp(numbers)
+    unusual = (np.abs(exponent) > _USUAL_EXPONENT) & (numbers != 0)
+    if unusual.any():
+        own = np.ldexp(np.floor(mantissa * WEIGHT_STEPS + 0.5) / WEIGHT_STEPS, exponent)
+        rounded = np.where(unusual, own, rounded)
+    return rounded
 
 
 def normalised(
@@ -103,8 +123,10 @@ def normalised(
     dict of str to hist.Hist
         By variable, with the axes ``observable``, ``process`` and ``variation``.
     """
+    collisions = {process for process, _ in samples.values()} & {config.data}
+    processes = [*config.processes, *collisions]
     total = {
-        name: empty_histogram(v.bins, v.label, config.processes, config.variations)
+        name: empty_histogram(v.bins, v.label, processes, config.variations)
         for name, v in config.variables.items()
     }
     for dataset, histograms in sorted(datasets.items()):

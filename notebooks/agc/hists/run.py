@@ -6,19 +6,23 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from coffea.processor import accumulate
 
-from agc.errors import AnalysisError, InputFileError, UnknownProcessError
+from agc.errors import (
+    AnalysisError,
+    UnknownProcessError,
+    UnreadableFileError,
+)
 from agc.hists.fill import normalised
+from agc.hists.tasks import Processor, Tallying, task_of
+from agc.inputs.filesets import generated_events
 from agc.inputs.metrics import Metrics
-from agc.inputs.nano import nano_events
-from agc.inputs.pieces import Piece, pieces_of, read_piece, run_tasks
+from agc.inputs.pieces import Piece, pieces_of, run_tasks
 
 if TYPE_CHECKING:
-    import awkward as ak
     import hist
     from coffea.processor.executor import ExecutorBase
 
@@ -28,11 +32,8 @@ __all__ = [
     "CHUNK_SIZE",
     "OnBadFile",
     "Result",
-    "Tallying",
     "collected",
-    "failed_tally",
     "run_analysis",
-    "tally_of",
 ]
 
 #: Events that one task processes: about 20 MB of columns.
@@ -44,28 +45,6 @@ TREE = "Events"
 OnBadFile: TypeAlias = Literal["raise", "skip"]
 #: Dataset name to ``files`` and ``metadata``, as coffea takes it.
 AnyFileset: TypeAlias = Mapping[str, Mapping[str, Any]]
-
-
-class Processor(Protocol):
-    """A coffea processor that knows its configuration."""
-
-    config: Config
-
-    def process(self, events: ak.Array) -> dict[str, Any]:
-        """Return ``{dataset: {"histograms": …, "cutflow": …}}``."""
-        ...
-
-
-@runtime_checkable
-class Tallying(Protocol):
-    """An engine that reads files itself."""
-
-    config: Config
-    whole_files: bool
-
-    def tally(self, piece: Piece, chunksize: int | None) -> dict[str, Any]:
-        """Return a piece's tally, as `tally_of`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,8 +82,9 @@ def run_analysis(
     ----------
     fileset
         As coffea takes it. The metadata name ``process``, ``xsec_pb`` and, if it is not
-        nominal, ``variation``; ``nevts`` beside them are the generated events of each
-        file. Without these, all events were generated that are in the files.
+        nominal, ``variation``; ``nevts`` (or ``sumw``) are the generated events of each
+        file, and ``entries`` the events in it. Without these, all events were generated
+        that are in the files.
     processor
         Any coffea processor with a ``config``, or an engine.
     executor
@@ -139,12 +119,13 @@ def run_analysis(
         for name, dataset in fileset.items()
         for file, tree in _files(dataset).items()
     ]
-    task = _task(processor, fileset)
+    task = task_of(processor, fileset)
     if getattr(processor, "whole_files", False):
         found, pieces = _run(task, whole, executor), whole
     else:
         found, pieces = _tallied(whole, task, executor, chunksize, on_bad_file)
     _require_all(pieces, found["files"])
+    _compare_with_catalog(fileset, found["files"])
     if on_bad_file == "raise":
         _raise_first(whole, found["files"])
     bad_files: dict[str, str] = {}
@@ -215,26 +196,6 @@ def collected(
     )
 
 
-def tally_of(
-    sample: tuple[str, str], output: Mapping[str, Any], *, n_events: int, n_bytes: int
-) -> dict[str, Any]:
-    """Return what a task says of the events it was given; coffea can add it up."""
-    return {
-        "sample": {sample},
-        "events": n_events,
-        "bytes": n_bytes,
-        "output": dict(output),
-        "errors": set(),
-    }
-
-
-def failed_tally(piece: Piece, error: InputFileError) -> dict[str, Any]:
-    """Return the tally of a piece that cannot be read."""
-    n_events = (piece.stop or 0) - (piece.start or 0)
-    tally = tally_of(piece.sample, {}, n_events=n_events, n_bytes=0)
-    return {**tally, "errors": {error}}
-
-
 def _files(dataset: Mapping[str, Any]) -> dict[str, str]:
     """Return the files of a dataset and the tree in each, however they are listed."""
     files = dataset["files"]
@@ -270,85 +231,8 @@ def _weight(
     if "xsec_pb" not in metadata:
         msg = f"dataset {name!r} has no 'xsec_pb' in its metadata: its cross-section"
         raise UnknownProcessError(msg)
-    nevts = dataset.get("nevts", metadata.get("nevts", processed))
-    if isinstance(nevts, Mapping):
-        nevts = sum(nevts[file] for file in _files(dataset) if file not in bad_files)
-    return float(metadata["xsec_pb"] * config.lumi_pb / nevts) if nevts else 1.0
-
-
-def _task(processor: Processor | Tallying, fileset: AnyFileset) -> Any:  # noqa: ANN401 - a function of a piece and a chunk size
-    """Return what runs on workers."""
-    if isinstance(processor, Tallying):
-        return partial(_engine_task, engine=processor)
-    import cloudpickle
-
-    metadata = {name: dict(dataset["metadata"]) for name, dataset in fileset.items()}
-    # a notebook's own classes can only be pickled by value
-    return partial(
-        _columnar_task, pickled=cloudpickle.dumps(processor), metadata=metadata
-    )
-
-
-@lru_cache(maxsize=4)
-def _unpickled(pickled: bytes) -> Processor:
-    import cloudpickle
-
-    processor: Processor = cloudpickle.loads(pickled)
-    return processor
-
-
-def _engine_task(
-    piece: Piece, *, chunksize: int | None, engine: Tallying
-) -> dict[str, Any]:
-    return engine.tally(piece, chunksize)
-
-
-def _columnar_task(
-    piece: Piece,
-    *,
-    chunksize: int | None,
-    pickled: bytes,
-    metadata: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Read a piece's columns, and let the processor look at the events."""
-    begin = time.perf_counter()
-    processor = _unpickled(pickled)
-    columns = processor.config.columns
-    entries = None
-    try:
-        arrays, n_bytes, entries = read_piece(piece, columns, chunksize)
-        about = {**metadata[piece.dataset], "dataset": piece.dataset}
-        about["filename"] = piece.file
-        events = nano_events(arrays, columns, about, file=piece.file)
-    except InputFileError as error:
-        tally = failed_tally(piece, error)
-    else:
-        output = processor.process(events)[piece.dataset]
-        tally = tally_of(piece.sample, output, n_events=len(events), n_bytes=n_bytes)
-    return found_in(piece, tally, entries if chunksize else None, begin)
-
-
-def found_in(
-    piece: Piece, tally: dict[str, Any], entries: int | None, begin: float
-) -> dict[str, Any]:
-    """Return what a task says of its piece, as coffea can add it up.
-
-    Parameters
-    ----------
-    piece, tally
-        What was tallied, and its tally.
-    entries
-        Of the whole file, if they are to be told and it can be used.
-    begin
-        When the task began, on `time.perf_counter`.
-    """
-    found = {
-        "files": {piece.dataset: {piece.file: tally}},
-        "seconds": time.perf_counter() - begin,
-    }
-    if entries is not None and not tally["errors"]:
-        found["entries"] = {(piece.dataset, piece.file): entries}
-    return found
+    generated = generated_events(dataset, without=bad_files) or processed
+    return float(metadata["xsec_pb"] * config.lumi_pb / generated) if generated else 1.0
 
 
 def _tallied(
@@ -397,7 +281,21 @@ def _raise_first(
     for piece in whole:
         tally = files.get(piece.dataset, {}).get(piece.file)
         for error in tally["errors"] if tally else ():
+            error.can_be_skipped = True
             raise error
+
+
+def _compare_with_catalog(
+    fileset: AnyFileset, files: Mapping[str, Mapping[str, dict[str, Any]]]
+) -> None:
+    """Put an error beside the tally of a file that has not all of its events."""
+    for dataset, tallies in files.items():
+        entries = fileset[dataset].get("entries", {})
+        for file, tally in tallies.items():
+            listed = entries.get(file, tally["events"])
+            if not tally["errors"] and listed != tally["events"]:
+                cause = f"it has {tally['events']} events, its catalog says {listed}"
+                tally["errors"].add(UnreadableFileError(file, cause))
 
 
 def _require_all(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agc.errors import ImplausibleUnitsError, UnreadableFileError
+from agc.inputs.columns import flat_columns
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -41,17 +42,20 @@ _MASSLESS_RTOL = 0.01
 _MEV_IN_GEV = 1e3
 
 
-def events_of(arrays: Mapping[str, ak.Array], *, file: str = "the events") -> ak.Array:
+def events_of(
+    arrays: Mapping[str, ak.Array], *, file: str = "the events", weighted: bool = True
+) -> ak.Array:
     """Turn one array for each branch into events with leptons and a weight.
 
     ``leptons`` are momenta of vector in GeV with ``charge`` and ``kind`` (11 for
     electrons, 13 for muons); ``weight`` is ``mcWeight`` times the four scale factors,
-    which means nothing, and mostly is zero, in collision data.
+    or 1 for collisions, whose weights mean nothing and mostly are zero.
 
     Raises
     ------
     UnreadableFileError
-        A branch's lists do not match those of the others.
+        A branch holds something else than wanted (`agc.inputs.columns.flat_columns`),
+        or a weight is not a finite number.
     ImplausibleUnitsError
         A lepton's momentum is outside of what a collision can give in MeV, or does not
         match its energy.
@@ -60,22 +64,21 @@ def events_of(arrays: Mapping[str, ak.Array], *, file: str = "the events") -> ak
     import vector
 
     vector.register_awkward()
-    columns = {
-        name: ak.values_astype(arrays[name], dtype) for name, dtype in BRANCHES.items()
-    }
-    momenta = ("pt", "eta", "E")
-    _require_mev(
-        {n: ak.to_numpy(ak.flatten(columns[f"lep_{n}"])) for n in momenta}, file
-    )
+    columns, offsets = flat_columns(arrays, BRANCHES, file=file)
+    _require_mev({n: columns[f"lep_{n}"] for n in ("pt", "eta", "E")}, file)
     leptons = {n: columns[f"lep_{n}"] / _MEV_IN_GEV for n in ("pt", "E")}
     leptons |= {n: columns[f"lep_{n}"] for n in ("eta", "phi", "charge")}
     leptons["kind"] = columns["lep_type"]  # an array's own `type` is another thing
-    try:
-        together = ak.zip(leptons, with_name="Momentum4D")
-    except ValueError as error:
-        cause = f"a lepton branch has other list lengths than the others ({error})"
-        raise UnreadableFileError(file, cause) from error
-    weight = np.prod([ak.to_numpy(columns[name]) for name in _WEIGHTS], axis=0)
+    together = ak.unflatten(
+        ak.zip(leptons, with_name="Momentum4D"), np.diff(offsets["lep"])
+    )
+    weight = np.ones(len(together))
+    for name in _WEIGHTS if weighted else ():
+        bad = ~np.isfinite(columns[name])
+        if bad.any():
+            cause = f"branch {name} holds {columns[name][bad][0]}, which is no weight"
+            raise UnreadableFileError(file, cause)
+        weight *= columns[name]
     return ak.zip({"leptons": together, "weight": weight}, depth_limit=1)
 
 
@@ -96,7 +99,8 @@ def _require_mev(leptons: Mapping[str, npt.NDArray[Any]], file: str) -> None:
         if worst < low:
             cause += ": these look like GeV, and the branches of this task are in MeV"
         raise ImplausibleUnitsError(file, cause)
-    momentum = pt * np.cosh(leptons["eta"])
+    with np.errstate(over="ignore"):  # infinite is apart from any energy
+        momentum = pt * np.cosh(leptons["eta"])
     apart = ~(np.abs(energy - momentum) <= _MASSLESS_RTOL * momentum)
     if apart.any():
         cause = (

@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from agc.errors import CatalogError
 from agc.hzz.columns import TREE
@@ -119,7 +119,8 @@ def collision_data(
 
 def standin_data(folder: Path = STANDIN_FOLDER) -> Fileset:
     """Return the pseudo-data that stand for the collision data."""
-    return {"data_A": _dataset(SAMPLES[0], folder / "data_standin.root")}
+    about = _listed(folder, "data_standin")["data_standin"]
+    return {"data_A": _listed_dataset(SAMPLES[0], folder, about)}
 
 
 def standin_simulation(folder: Path = STANDIN_FOLDER) -> Fileset:
@@ -130,21 +131,35 @@ def standin_simulation(folder: Path = STANDIN_FOLDER) -> Fileset:
     CatalogError
         The manifest is missing, or lacks the ZZ or the ggH sample.
     """
+    listed = _listed(folder, *_NEEDED)
+    return {
+        s.name: _listed_dataset(s, folder, listed[s.name])
+        for s in SAMPLES
+        if s.process != DATA and s.name in listed
+    }
+
+
+def _listed(folder: Path, *needed: str) -> dict[str, dict[str, Any]]:
+    """Return what the stand-in's manifest says of each sample."""
     manifest = folder / "manifest.json"
     try:
-        listed = json.loads(manifest.read_text())["samples"]
-        fileset = {
-            s.name: _dataset(s, folder / listed[s.name]["file"], listed[s.name]["sumw"])
-            for s in SAMPLES
-            if s.process != DATA and (s.name in listed or s.name in _NEEDED)
-        }
-    except (OSError, ValueError, KeyError) as error:
+        listed: dict[str, dict[str, Any]] = json.loads(manifest.read_text())["samples"]
+        for name in needed:
+            listed[name]["file"], listed[name]["kept"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         msg = (
             f"the stand-in's {manifest} cannot be used ({type(error).__name__}: "
             f"{error}): get the files back with git, or make them anew: make sample"
         )
         raise CatalogError(msg) from error
-    return fileset
+    return listed
+
+
+def _listed_dataset(sample: Sample, folder: Path, about: dict[str, Any]) -> Dataset:
+    file = folder / about["file"]
+    dataset = _dataset(sample, file, about.get("sumw"))
+    dataset["entries"] = {str(file): int(about["kept"])}
+    return dataset
 
 
 def _public_file(sample: Sample, timeout: float = TIMEOUT_S) -> Path:

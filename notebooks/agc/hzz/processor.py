@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import awkward as ak
 import numpy as np
 
-from agc.errors import InputFileError
+from agc.errors import InputFileError, UnreadableFileError
 from agc.hists.build import empty_histogram
+from agc.hists.fill import in_steps
 from agc.hzz.columns import BRANCHES, TREE, events_of
 from agc.hzz.samples import DATA, LUMI_PB, VARIATIONS, hzz_config
 from agc.inputs.config import NOMINAL
@@ -40,9 +41,6 @@ CHUNK_SIZE = 200_000
 BINS = (34, 80.0, 250.0)
 #: Final states by the sum of the leptons' kinds: 11 for electrons, 13 for muons.
 CHANNELS = {44: "4e", 48: "2e2μ", 52: "4μ"}
-#: Weights are rounded to multiples of 1 / this, so that double precision adds them
-#: exactly, in any order, up to 5e8 in a bin.
-_WEIGHT_STEPS = 2.0**24
 
 #: Says which events pass which cut, in the order of the cut flow.
 Selection: TypeAlias = Callable[[Any], Any]
@@ -85,6 +83,10 @@ def run_hzz(
         for file in dataset["files"]:
             whole = Piece(name, (process, NOMINAL), file, TREE)
             entries = entries_and_uuid(file, TREE, BRANCHES)["numentries"]
+            listed = dataset.get("entries", {}).get(file, entries)
+            if listed != entries:
+                cause = f"it has {entries} events, its catalog says {listed}"
+                raise UnreadableFileError(file, cause)
             pieces += pieces_of(whole, entries, chunksize)
     task = partial(_tally, selection=selection, mass=mass)
     found = run_tasks(task, pieces, executor, description="Processing")
@@ -125,12 +127,11 @@ def _tally(piece: Piece, *, selection: Selection, mass: Mass) -> dict[str, Any]:
     wanted: dict[str, Any] = {"entry_start": piece.start, "entry_stop": piece.stop}
     try:
         arrays, _ = load_arrays(piece.file, piece.tree, BRANCHES, **wanted)
-        events = events_of(arrays, file=piece.file)
+        is_data = piece.sample[0] == DATA
+        events = events_of(arrays, file=piece.file, weighted=not is_data)
     except InputFileError as error:
         return {"sums": {}, "cutflow": {}, "errors": {error}}
-    is_data = piece.sample[0] == DATA
-    # a collision counts once, whatever its weight says
-    weight = np.ones(len(events)) if is_data else ak.to_numpy(events.weight)
+    weight = ak.to_numpy(events.weight)
     cuts = selection(events)
     chosen = cuts.all(*cuts.names)
     masses, chosen_weight = ak.to_numpy(mass(events[chosen])), weight[chosen]
@@ -170,15 +171,7 @@ def _mass_sums(
         if is_data and row > 0:
             break
         bins = np.asarray(axis.index(mass * on_mass)) + 1
-        stepped = _stepped(weight * on_weight)
-        for column, values in enumerate((stepped, _stepped(stepped**2))):
+        stepped = in_steps(weight * on_weight)
+        for column, values in enumerate((stepped, in_steps(stepped**2))):
             sums[row, :, column] = np.bincount(bins, values, minlength=axis.extent)
     return sums
-
-
-def _stepped(weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round to the nearest multiple of the weight step."""
-    stepped: NDArray[np.float64] = (
-        np.floor(weight * _WEIGHT_STEPS + 0.5) / _WEIGHT_STEPS
-    )
-    return stepped

@@ -1,4 +1,9 @@
-"""Columns of a file as flat arrays with offsets."""
+"""Columns of a file as flat arrays with offsets, each checked for what it is to be.
+
+Compiled code trusts the arrays that it is given: one that is too short is read beyond
+its end. So no column goes further than here that has not the role, the type and the
+length that its name stands for.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,13 @@ FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
+#: What a column holds by the part of its name before the first underscore; in other
+#: columns whatever their file says, the same for all of a collection.
+_LISTS = frozenset({"Electron", "Muon", "Jet", "GenPart", "lep"})
+_VALUES = frozenset({"run", "luminosityBlock", "event", "mcWeight", "scaleFactor"})
+#: Characters of a type that an error shows.
+_SHOWN = 60
+
 
 def flat_columns(
     arrays: Mapping[str, ak.Array],
@@ -26,13 +38,49 @@ def flat_columns(
     *,
     file: str = "the events",
 ) -> tuple[dict[str, Any], dict[str, IntArray]]:
-    """Return flat values by branch and offsets by collection; shapes as in the file."""
+    """Return flat values by branch and offsets by collection; shapes as in the file.
+
+    Parameters
+    ----------
+    arrays
+        One for each branch: a value per event, or a list per event.
+    branches
+        The branches wanted, and the type of each.
+    file
+        Where they come from, for error messages.
+
+    Returns
+    -------
+    tuple of dict
+        By branch read-only values of the type wanted, shape (events,) or (objects,); by
+        collection where each event's objects begin, shape (events + 1,), int64.
+
+    Raises
+    ------
+    UnreadableFileError
+        A branch holds something else than wanted: text, lists of lists, missing values,
+        one value per event where a list is expected, numbers that the type cannot hold;
+        or another number of events or objects than the others.
+    """
     columns: dict[str, Any] = {}
     offsets: dict[str, IntArray] = {}
-    for name, dtype in branches.items():
-        starts, values = _flat(arrays[name])
-        columns[name] = _frozen(values, dtype)
-        collection = name.split("_")[0]
+    lists: dict[str, bool] = {}
+    n_events = len(arrays[next(iter(branches))]) if branches else 0
+    for name, wanted in branches.items():
+        dtype, collection = np.dtype(wanted), name.split("_")[0]
+        starts, values = _flat(arrays[name], name, dtype, file)
+        if len(arrays[name]) != n_events:
+            cause = f"branch {name} has {len(arrays[name])} events, others {n_events}"
+            raise UnreadableFileError(file, cause)
+        if starts is None and collection in _LISTS and not n_events:
+            starts = np.zeros(1, np.int64)  # no event, no type: as good as empty lists
+        is_list = starts is not None
+        expected = collection in _LISTS or (
+            collection not in _VALUES and lists.setdefault(collection, is_list)
+        )
+        if is_list != expected:
+            raise _not_as_wanted(name, arrays[name], dtype, file, expected=expected)
+        columns[name] = _frozen(_converted(name, values, dtype, file), dtype)
         if starts is None:
             continue
         if not np.array_equal(offsets.setdefault(collection, starts), starts):
@@ -41,19 +89,87 @@ def flat_columns(
     return columns, {name: _frozen(o, np.int64) for name, o in offsets.items()}
 
 
-def _flat(column: ak.Array) -> tuple[IntArray | None, npt.NDArray[Any]]:
+def _flat(
+    column: ak.Array, name: str, dtype: np.dtype[Any], file: str
+) -> tuple[IntArray | None, npt.NDArray[Any]]:
     """Return list offsets starting at 0 (None for one value per event) and values."""
     import awkward as ak
 
     layout = ak.materialize(column).layout
-    flat = isinstance(layout, ak.contents.NumpyArray) or (
-        isinstance(layout, ak.contents.ListOffsetArray) and layout.offsets[0] == 0
-    )
+    if isinstance(layout, ak.contents.EmptyArray):
+        return None, np.empty(0, dtype)
+    if isinstance(layout, ak.contents.NumpyArray):
+        flat = layout.purelist_depth == 1
+    else:
+        flat = isinstance(layout, ak.contents.ListOffsetArray) and not layout.offsets[0]
     if not flat:
-        layout = ak.to_packed(layout, highlevel=False)
-    if not layout.is_list:
-        return None, ak.to_numpy(layout)
-    return np.asarray(layout.offsets.data), ak.to_numpy(layout.content)
+        layout = ak.to_packed(ak.from_regular(column, axis=None), highlevel=False)
+    starts, content = None, layout
+    if layout.is_list and layout.parameter("__array__") is None:
+        starts, content = np.asarray(layout.offsets.data), layout.content
+        content = content[: int(starts[-1])]
+    if isinstance(content, ak.contents.EmptyArray):
+        return starts, np.empty(0, dtype)
+    if not (
+        isinstance(content, ak.contents.NumpyArray)
+        and content.purelist_depth == 1
+        and content.parameter("__array__") is None
+    ):
+        raise _not_as_wanted(name, column, dtype, file)
+    return starts, ak.to_numpy(content)
+
+
+def _converted(
+    name: str, values: npt.NDArray[Any], dtype: np.dtype[Any], file: str
+) -> npt.NDArray[Any]:
+    """Return values of the type wanted, or say which of them it cannot hold.
+
+    Integers may become floats, and other integers that hold them; flags may be written
+    as the integers 0 and 1. Nothing else changes its kind.
+    """
+    if values.dtype == dtype:
+        return values
+    kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "biu"}
+    if values.dtype.kind not in kinds.get(dtype.kind, ""):
+        cause = f"branch {name} holds {values.dtype.name}, wanted is {dtype.name}"
+        raise UnreadableFileError(file, cause)
+    if dtype.kind == "f" or not len(values):
+        return values
+    low, high = (0, 1) if dtype.kind == "b" else _limits(dtype)
+    bad = (values < low) | (values > high)
+    if bad.any():
+        cause = f"branch {name} holds {values[bad][0]}, which no {dtype.name} can be"
+        raise UnreadableFileError(file, cause)
+    return values
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
+
+
+def _not_as_wanted(
+    name: str,
+    column: ak.Array,
+    dtype: np.dtype[Any],
+    file: str,
+    *,
+    expected: bool | None = None,
+) -> UnreadableFileError:
+    """Return the error that names what was found and what was wanted."""
+    import awkward as ak
+
+    found = str(ak.type(column).content)
+    if len(found) > _SHOWN:
+        found = f"{found[:_SHOWN]}…"
+    wanted = dtype.name
+    if expected:
+        wanted = f"var * {wanted} (a list per event)"
+    elif expected is not None or name.split("_", maxsplit=1)[0] in _VALUES:
+        wanted = f"{wanted} (one value per event)"
+    elif name.split("_", maxsplit=1)[0] in _LISTS:
+        wanted = f"var * {wanted} (a list per event)"
+    return UnreadableFileError(file, f"branch {name} holds {found}, wanted is {wanted}")
 
 
 def _frozen(values: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

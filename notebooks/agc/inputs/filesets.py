@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from agc.errors import CatalogError
 from agc.inputs.catalog import Catalog, fetch_catalog
@@ -19,6 +20,7 @@ __all__ = [
     "catalog_fileset",
     "event_weight",
     "fileset_label",
+    "generated_events",
     "sample_table",
     "standin_fileset",
     "ttbar_fileset",
@@ -31,7 +33,7 @@ STANDIN_FOLDER = Path(__file__).resolve().parents[2] / "inputs"
 
 
 class Dataset(TypedDict):
-    """One sample's entry in a fileset: what coffea reads, and ``nevts`` beside it."""
+    """One sample's entry in a fileset: what coffea reads, and counts beside it."""
 
     files: dict[str, str]
     """Path or URL of each file, and the name of the tree in it."""
@@ -40,6 +42,8 @@ class Dataset(TypedDict):
     with weights."""
     nevts: dict[str, int]
     """Generated events of each file, for the normalisation."""
+    entries: NotRequired[dict[str, int]]
+    """Events in each file, where that is known: a file with others is not whole."""
 
 
 #: Dataset name to dataset; what coffea's ``Runner`` takes.
@@ -84,8 +88,26 @@ def event_weight(dataset: Dataset, *, lumi_pb: float) -> float:
     metadata = dataset["metadata"]
     if metadata["process"] == "data":
         return 1.0
-    generated = metadata.get("sumw") or sum(dataset["nevts"].values())
-    return float(metadata["xsec_pb"] * lumi_pb / generated)
+    return float(
+        metadata["xsec_pb"] * lumi_pb / (generated_events(dataset) or math.nan)
+    )
+
+
+def generated_events(
+    dataset: Mapping[str, Any], *, without: Collection[str] = ()
+) -> float:
+    """Return a dataset's generated events, or the sum of their weights; 0: not said.
+
+    ``sumw`` or ``nevts``, in the metadata or beside them, is one number, or one for
+    each file, of which some may be left out.
+    """
+    for kind in ("sumw", "nevts"):
+        counts = dataset.get(kind) or dataset["metadata"].get(kind)
+        if isinstance(counts, Mapping):
+            counts = sum(n for file, n in counts.items() if file not in without)
+        if counts:
+            return float(counts)
+    return 0.0
 
 
 def sample_table(
@@ -94,18 +116,14 @@ def sample_table(
     """Return one row for each dataset: files, events, cross-section and weight.
 
     Events are those that were generated, or the sum of their weights; collisions have
-    neither.
+    neither, and of other files it may not be known before they are read.
     """
     return [
         {
             "dataset": name,
             "files": len(dataset["files"]),
-            "events": (
-                dataset["metadata"].get("sumw")
-                or sum(dataset["nevts"].values())
-                or math.nan
-            ),
-            "cross-section [pb]": dataset["metadata"]["xsec_pb"],
+            "events": generated_events(dataset) or math.nan,
+            "cross-section [pb]": dataset["metadata"].get("xsec_pb", math.nan),
             "event weight": event_weight(dataset, lumi_pb=lumi_pb),
         }
         for name, dataset in fileset.items()
@@ -123,36 +141,30 @@ def standin_fileset(folder: Path = STANDIN_FOLDER) -> Fileset:
     manifest = folder / "manifest.json"
     try:
         listed = json.loads(manifest.read_text())["samples"]
-        return {
-            sample.name: _dataset(
-                sample,
-                {
-                    str(folder / listed[sample.name]["file"]): int(
-                        listed[sample.name]["nevts"]
-                    )
-                },
-            )
-            for sample in SAMPLES
-        }
+        fileset = {}
+        for sample in SAMPLES:
+            about = listed[sample.name]
+            file = str(folder / about["file"])
+            # only events that could be selected were kept of those generated
+            counts = {file: int(about["nevts"])}, {file: int(about["kept"])}
+            fileset[sample.name] = _dataset(sample, *counts)
     except (OSError, ValueError, KeyError) as error:
         msg = (
             f"the stand-in's {manifest} cannot be used ({type(error).__name__}: "
             f"{error}): get the file back with git, or make it anew: make sample"
         )
         raise CatalogError(msg) from error
+    return fileset
 
 
 def catalog_fileset(catalog: Catalog, n_files: int | None = None) -> Fileset:
     """Return the first files of each sample of a catalog; None for all."""
-    return {
-        sample.name: _dataset(
-            sample, dict(list(catalog[sample.name].items())[:n_files])
-        )
-        for sample in SAMPLES
-    }
+    first = {s: dict(list(catalog[s.name].items())[:n_files]) for s in SAMPLES}
+    # the AGC's files hold every event that was generated
+    return {s.name: _dataset(s, counts, counts) for s, counts in first.items()}
 
 
-def _dataset(sample: Sample, nevts: dict[str, int]) -> Dataset:
+def _dataset(sample: Sample, nevts: dict[str, int], entries: dict[str, int]) -> Dataset:
     return {
         "files": dict.fromkeys(nevts, TREE),
         "metadata": {
@@ -161,4 +173,5 @@ def _dataset(sample: Sample, nevts: dict[str, int]) -> Dataset:
             "xsec_pb": sample.xsec_pb,
         },
         "nevts": nevts,
+        "entries": entries,
     }

@@ -45,6 +45,12 @@ def nano_events(
     contents: dict[str, Any] = {}
     for collection, starts in offsets.items():
         names = [name for name in columns if name.startswith(f"{collection}_")]
+        if not names:  # a branch of lists that belongs to no collection
+            numbers = ak.contents.NumpyArray(values[collection])
+            contents[collection] = ak.contents.ListOffsetArray(
+                ak.index.Index64(starts), numbers
+            )
+            continue
         fields = [name.removeprefix(f"{collection}_") for name in names]
         kind = next(kind for kind, needed in _KINDS.items() if needed <= {*fields})
         objects = ak.contents.RecordArray(

@@ -66,11 +66,15 @@ def opened_tree(
     try:
         with uproot.open({file: None}, **options) as root_file:
             if treename not in root_file:
-                there = ", ".join(root_file.keys(cycle=False)) or "nothing"
-                cause = f"no tree {treename!r} in it, but {there}"
+                cause = f"no tree {treename!r} in it, but {_first(root_file)}"
                 raise MissingTreeError(file, cause)
             tree = root_file[treename]
-            require_branches(set(tree.keys()), file, branches)
+            if not hasattr(tree, "num_entries"):
+                kind = root_file.classname_of(treename)
+                cause = f"{treename!r} in it is no tree, but a {kind}"
+                raise MissingTreeError(file, cause)
+            if not _is_empty(tree):
+                require_branches(set(tree.keys()), file, branches)
             yield tree
     except FileNotFoundError as error:
         raise UnreadableFileError(file, "there is no such file") from error
@@ -117,6 +121,10 @@ def tree_arrays(
     UnreadableFileError
         A branch cannot be read.
     """
+    import awkward as ak
+
+    if _is_empty(tree):
+        return {name: ak.Array([]) for name in branches}, 0
     wanted = {"entry_start": entry_start, "entry_stop": entry_stop}
     try:
         arrays = tree.arrays(list(branches), how=dict, **wanted)
@@ -133,6 +141,18 @@ def _one_branch(branch: Any, file: str, wanted: dict[str, Any]) -> ak.Array:  # 
     except READ_ERRORS as error:
         cause = f"branch {branch.name} cannot be read ({type(error).__name__}: {error})"
         raise UnreadableFileError(file, cause) from error
+
+
+def _is_empty(tree: Any) -> bool:  # noqa: ANN401 - a TTree or an RNTuple
+    """Tell whether there are no events and no branches: some jobs write such files."""
+    return not tree.num_entries and not tree.keys()
+
+
+def _first(root_file: Any, most: int = 8) -> str:  # noqa: ANN401 - uproot's
+    """Name the first things that are in a file."""
+    there = root_file.keys(cycle=False)
+    more = f" and {len(there) - most} more" if len(there) > most else ""
+    return (", ".join(there[:most]) or "nothing") + more
 
 
 def require_branches(available: set[str], file: str, branches: Iterable[str]) -> None:

@@ -187,11 +187,17 @@ def signal_test(workspace: dict[str, Any], fit: Fit) -> SignalTest:
         return math.log(max(float(cls), 1e-9) / 0.05)
 
     start = max(fit.poi.value, 0.05)
+    stop = start + 4 * fit.poi.uncertainty
     with _quick_minuit():
         try:
-            limit = toms748(above, start, start + 4 * fit.poi.uncertainty, rtol=0.01)
+            limit = toms748(above, start, stop, rtol=0.01)
         except ValueError as error:
-            msg = f"no upper limit is found above {start:g}: {error}"
+            msg = (
+                f"no upper limit on the signal from {start:.3g} to {stop:.3g} times "
+                f"the prediction: the fit gives {fit.poi.value:.3g} ± "
+                f"{fit.poi.uncertainty:.3g}, and the model allows 0 to 10. Look "
+                "whether data and templates are of the same luminosity and units"
+            )
             raise FitError(msg) from error
         cls = pyhf.infer.hypotest(1.0, data, model)
     return SignalTest(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agc.ttbar.config import ttbar_config
 
 if TYPE_CHECKING:
-    from agc.hists.run import Processor
+    from agc.hists.tasks import Processor
 
 __all__ = ["KERNEL_FINGERPRINT", "edits_of", "fingerprint"]
 

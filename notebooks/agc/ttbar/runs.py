@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import hist
     from coffea.processor.executor import ExecutorBase
 
-    from agc.hists.run import AnyFileset, Processor, Tallying
+    from agc.hists.run import AnyFileset
+    from agc.hists.tasks import Processor, Tallying
     from agc.inputs.config import Config
     from agc.ttbar.ml.scoring import Assignment, InferenceReport
 

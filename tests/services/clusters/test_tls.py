@@ -109,6 +109,7 @@ def test_the_keys_of_a_session_whose_process_is_gone_go_with_the_next_session() 
         "session = new_session(load_settings())\n"
         "cluster_security(load_settings(), session)\n"
         "session.publish('tls://10.0.0.1:4711')\n"
+        "(session.logs / 'log').touch()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert len(list(sessions_folder().glob("*/tls/*"))) == 3
@@ -118,7 +119,20 @@ def test_the_keys_of_a_session_whose_process_is_gone_go_with_the_next_session() 
     assert list(sessions_folder().glob("*/tls/*")) == []
     (left,) = sessions_folder().glob("schedulers/*")
     assert left.read_text() == str(mine.path / "tls")
-    assert len(list(sessions_folder().glob("*/logs"))) == 3
+    assert len(list(sessions_folder().glob("*/logs/log"))) == 1
+    mine.clear()
+    assert not mine.path.exists()  # which has no logs
+
+
+def test_sessions_that_begin_and_end_at_once_do_not_trip_over_each_other() -> None:
+    code = (
+        "from casa_env import load_settings\n"
+        "from casa_env.workers.tls import new_session\n"
+        "settings = load_settings()\n"
+        "for _ in range(300): new_session(settings).clear()\n"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [process.wait(60) for process in both] == [0, 0, 0]
 
 
 def test_the_sites_certificates_are_used_where_its_file_names_them(

@@ -6,15 +6,18 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from distributed import Client
 
 from casa_env.lab.extension import lab_command, lab_environment
 from support.browser import Page, chromium
 from support.lab import Lab, running_lab
+from support.panel import join
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 pytestmark = pytest.mark.slow
 
@@ -104,9 +107,9 @@ def cluster(opened: Page, lab: Lab) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def client(cluster: dict[str, Any]) -> Iterator[Client]:
+def client(cluster: dict[str, Any], new_user: dict[str, str]) -> Iterator[Client]:
     """Return a client of the panel's cluster, as a notebook has one."""
-    with Client(cluster["scheduler_address"], set_as_default=False) as client:
+    with join(cluster["scheduler_address"], new_user) as client:
         yield client
 
 

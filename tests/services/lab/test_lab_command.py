@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from distributed import Client
 
 from casa_env.lab.extension import lab_command, lab_environment
 from support.lab import running_lab, stop
+from support.panel import join
 
 COMMAND = (sys.executable, "-m", "casa_env", "lab", "--no-browser")
 
@@ -70,7 +70,7 @@ def test_a_server_that_stops_lets_its_clusters_workers_finish(
     command = lab_command(clone=clone, browser=False, as_root=True)
     with running_lab(command, lab_environment(new_user, clone=clone), clone) as lab:
         cluster = lab.request("PUT", "dask/clusters").json()
-        with Client(cluster["scheduler_address"], set_as_default=False) as client:
+        with join(cluster["scheduler_address"], new_user) as client:
             client.run(exec, code)
         stop(lab.process)
     assert farewell.exists()

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from distributed import Client
 
 from casa_env.lab.extension import lab_command, lab_environment
 from support.lab import Lab, running_lab
+from support.panel import join
 
 #: For what a hub has otherwise: there the analysis code reaches the workers with the
 #: tasks, and Dask's packages write their commented defaults into the user's home.
@@ -99,17 +99,19 @@ def test_no_tile_promises_a_service_that_is_not_there(lab: Lab) -> None:
     assert titles == ["MLflow"]  # always there: its server starts on demand
 
 
-def test_the_panel_starts_a_cluster_that_computes(cluster: dict[str, Any]) -> None:
+def test_the_panel_starts_a_cluster_that_computes(
+    cluster: dict[str, Any], new_user: dict[str, str]
+) -> None:
     assert cluster["workers"] > 0
-    with Client(cluster["scheduler_address"], set_as_default=False) as client:
+    with join(cluster["scheduler_address"], new_user) as client:
         assert client.submit(sum, [20, 22]).result(timeout=60) == 42
 
 
 @A_CLONE
 def test_a_clones_cluster_imports_what_lies_beside_the_notebooks(
-    cluster: dict[str, Any],
+    cluster: dict[str, Any], new_user: dict[str, str]
 ) -> None:
-    with Client(cluster["scheduler_address"], set_as_default=False) as client:
+    with join(cluster["scheduler_address"], new_user) as client:
         name = client.submit(eval, "__import__('agc.inputs.samples').__name__")
         assert name.result(timeout=60) == "agc"
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import uproot
 
-from agc.errors import ImplausibleUnitsError
+from agc.errors import ImplausibleUnitsError, UnreadableFileError
 from agc.hists.io import load_histograms
 from agc.hists.spectra import contents, spectrum
 from agc.hzz.columns import BRANCHES, TREE, events_of
 from agc.hzz.files import collision_data, hzz_inputs, standin_data
 from agc.hzz.processor import HzzResult, data_only
-from agc.hzz.samples import DATA, REGION
+from agc.hzz.samples import DATA, REGION, hzz_config
 from agc.inputs.filesets import Fileset, event_weight
 from agc.inputs.rootfiles import load_arrays
+from agc.model.templates import fit_templates
+from agc.model.workspace import build_workspace
 from support.hzz import run_shown
 
 if TYPE_CHECKING:
@@ -116,3 +120,67 @@ def test_the_standin_expects_what_the_luminosity_gives(standin: HzzResult) -> No
 def test_the_standin_is_the_reference(standin: HzzResult, repository: Path) -> None:
     path = repository / "notebooks" / "inputs" / "hzz" / "reference-standin.json"
     assert load_histograms(path)[REGION] == standin.histogram
+
+
+def with_weights(
+    folder: Path, change: Callable[[np.ndarray], np.ndarray], *, sumw: float = 1.0
+) -> Fileset:
+    """Return the stand-in with other weights in one sample, and their sum."""
+    fileset = hzz_inputs("standin").fileset
+    dataset = fileset["llll"]
+    (file,) = dataset["files"]
+    with uproot.open(file) as tree:
+        columns = {name: tree[TREE][name].array() for name in BRANCHES}
+    columns["mcWeight"] = change(np.asarray(columns["mcWeight"], np.float64))
+    path = folder / "llll.root"
+    with uproot.recreate(path) as new:
+        new[TREE] = columns
+    metadata = dataset["metadata"] | {"sumw": dataset["metadata"]["sumw"] * sumw}
+    return {
+        **fileset,
+        "llll": {"files": {str(path): TREE}, "metadata": metadata, "nevts": {}},
+    }
+
+
+@pytest.mark.fault("inputs", "weights of another scale", "the same result")
+@pytest.mark.parametrize("scale", [1e-12, 1e-8, 1e-4, 1e3, 1e12])
+def test_the_scale_of_weights_means_nothing(
+    standin: HzzResult, tmp_path: Path, scale: float
+) -> None:
+    found = run(with_weights(tmp_path, lambda w: w * scale, sumw=scale))
+    for field in ("value", "variance"):
+        np.testing.assert_allclose(
+            found.histogram.view(flow=True)[field],
+            standin.histogram.view(flow=True)[field],
+            rtol=2e-5,
+        )
+
+
+@pytest.mark.fault("inputs", "a weight is NaN or infinite", "file and branch named")
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_a_weight_that_is_no_number_is_the_files_fault(
+    tmp_path: Path, weight: float
+) -> None:
+    fileset = with_weights(
+        tmp_path, lambda w: np.where(np.arange(len(w)) < 1, weight, w)
+    )
+    with pytest.raises(UnreadableFileError, match=r"llll.root: branch mcWeight holds"):
+        run(fileset)
+
+
+@pytest.mark.fault("inputs", "most weights are negative", "the template is named")
+def test_negative_templates_are_refused(tmp_path: Path) -> None:
+    found = run(with_weights(tmp_path, lambda w: -w))
+    config = hzz_config(real_data=False)
+    templates = fit_templates({REGION: found.histogram}, config)
+    with pytest.raises(ValueError, match="ZZ/nominal has negative or undefined"):
+        build_workspace(templates, templates, config)
+
+
+@pytest.mark.fault("inputs", "half of a file of collisions", "file and counts named")
+def test_a_file_with_other_events_than_listed_is_refused() -> None:
+    fileset = standin_data()
+    (file,) = fileset["data_A"]["files"]
+    fileset["data_A"]["entries"] = {file: 922}
+    with pytest.raises(UnreadableFileError, match="461 events, its catalog says 922"):
+        run(fileset)

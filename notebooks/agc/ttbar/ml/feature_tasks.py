@@ -13,7 +13,7 @@ from agc.errors import InputFileError
 from agc.fast.columns import BRANCHES, read_columns
 from agc.fast.engine import histograms_of
 from agc.hists.fill import dataset_histograms, normalised
-from agc.hists.run import failed_tally, found_in, tally_of
+from agc.hists.tasks import failed_tally, found_in, tally_of
 from agc.inputs.pieces import Piece, read_piece
 from agc.inputs.variations import NOMINAL
 from agc.ttbar.features import feature_variables

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agc.compiled import compiled
+from agc.errors import UnreadableFileError
 from agc.fast.columns import Events
 from agc.inputs.columns import flat_columns
 from agc.ttbar.ml.assignments import SignalEvents, leading_jets
@@ -84,10 +85,20 @@ def read_truth_columns(
     Raises
     ------
     UnreadableFileError
-        The branches have lists of different lengths.
+        The branches have lists of different lengths; or a particle's mother is none of
+        its event's particles, or does not stand before it.
     """
     columns, offsets = flat_columns(arrays, TRUTH_BRANCHES, file=file)
-    return TruthColumns(offsets["GenPart"], *columns.values())
+    starts, mothers = offsets["GenPart"], columns["GenPart_genPartIdxMother"]
+    places = np.arange(len(mothers)) - np.repeat(starts[:-1], np.diff(starts))
+    bad = (mothers < -1) | (mothers >= places)
+    if bad.any():
+        cause = (
+            f"branch GenPart_genPartIdxMother says {mothers[bad][0]} of the particle "
+            f"at {places[bad][0]} of its event: wanted is one before it, or -1"
+        )
+        raise UnreadableFileError(file, cause)
+    return TruthColumns(starts, *columns.values())
 
 
 @compiled

@@ -1,0 +1,138 @@
+"""What runs on workers: a processor, or an engine, and the tally of one piece."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from agc.errors import InputFileError
+from agc.inputs.nano import nano_events
+from agc.inputs.pieces import Piece, read_piece
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+    from agc.inputs.config import Config
+
+__all__ = ["Processor", "Tallying", "failed_tally", "found_in", "tally_of", "task_of"]
+
+
+class Processor(Protocol):
+    """A coffea processor that knows its configuration."""
+
+    config: Config
+
+    def process(self, events: ak.Array) -> dict[str, Any]:
+        """Return ``{dataset: {"histograms": …, "cutflow": …}}``."""
+        ...
+
+
+@runtime_checkable
+class Tallying(Protocol):
+    """An engine that reads files itself."""
+
+    config: Config
+    whole_files: bool
+
+    def tally(self, piece: Piece, chunksize: int | None) -> dict[str, Any]:
+        """Return a piece's tally, as `tally_of`."""
+        ...
+
+
+def task_of(
+    processor: Processor | Tallying, fileset: Mapping[str, Mapping[str, Any]]
+) -> Any:  # noqa: ANN401 - a function of a piece and a chunk size
+    """Return what runs on workers."""
+    if isinstance(processor, Tallying):
+        return partial(_engine_task, engine=processor)
+    import cloudpickle
+
+    metadata = {name: dict(dataset["metadata"]) for name, dataset in fileset.items()}
+    # a notebook's own classes can only be pickled by value
+    return partial(
+        _columnar_task, pickled=cloudpickle.dumps(processor), metadata=metadata
+    )
+
+
+@lru_cache(maxsize=4)
+def _unpickled(pickled: bytes) -> Processor:
+    import cloudpickle
+
+    processor: Processor = cloudpickle.loads(pickled)
+    return processor
+
+
+def _engine_task(
+    piece: Piece, *, chunksize: int | None, engine: Tallying
+) -> dict[str, Any]:
+    return engine.tally(piece, chunksize)
+
+
+def _columnar_task(
+    piece: Piece,
+    *,
+    chunksize: int | None,
+    pickled: bytes,
+    metadata: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Read a piece's columns, and let the processor look at the events."""
+    begin = time.perf_counter()
+    processor = _unpickled(pickled)
+    columns = processor.config.columns
+    entries = None
+    try:
+        arrays, n_bytes, entries = read_piece(piece, columns, chunksize)
+        about = {**metadata[piece.dataset], "dataset": piece.dataset}
+        about["filename"] = piece.file
+        events = nano_events(arrays, columns, about, file=piece.file)
+    except InputFileError as error:
+        tally = failed_tally(piece, error)
+    else:
+        output = processor.process(events)[piece.dataset]
+        tally = tally_of(piece.sample, output, n_events=len(events), n_bytes=n_bytes)
+    return found_in(piece, tally, entries if chunksize else None, begin)
+
+
+def tally_of(
+    sample: tuple[str, str], output: Mapping[str, Any], *, n_events: int, n_bytes: int
+) -> dict[str, Any]:
+    """Return what a task says of the events it was given; coffea can add it up."""
+    return {
+        "sample": {sample},
+        "events": n_events,
+        "bytes": n_bytes,
+        "output": dict(output),
+        "errors": set(),
+    }
+
+
+def failed_tally(piece: Piece, error: InputFileError) -> dict[str, Any]:
+    """Return the tally of a piece that cannot be read."""
+    n_events = (piece.stop or 0) - (piece.start or 0)
+    tally = tally_of(piece.sample, {}, n_events=n_events, n_bytes=0)
+    return {**tally, "errors": {error}}
+
+
+def found_in(
+    piece: Piece, tally: dict[str, Any], entries: int | None, begin: float
+) -> dict[str, Any]:
+    """Return what a task says of its piece, as coffea can add it up.
+
+    Parameters
+    ----------
+    piece, tally
+        What was tallied, and its tally.
+    entries
+        Of the whole file, if they are to be told and it can be used.
+    begin
+        When the task began, on `time.perf_counter`.
+    """
+    found = {
+        "files": {piece.dataset: {piece.file: tally}},
+        "seconds": time.perf_counter() - begin,
+    }
+    if entries is not None and not tally["errors"]:
+        found["entries"] = {(piece.dataset, piece.file): entries}
+    return found

@@ -1,0 +1,153 @@
+"""Faults of secrets: where a token could go, and where a password could be seen."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from casa_env import Settings, load_settings
+from casa_env.cli import main
+from casa_env.doctor import servicex
+from casa_env.errors import CasaEnvError, SettingsError, TrackingError
+from casa_env.lab.extension import hub_token
+from casa_env.models.mlflow import as_tracking_error, server_version
+
+SECRET = "not-for-others"  # noqa: S105 - made up
+
+#: URLs that hide a password or a token, at the front and further in.
+URLS = [
+    f"https://alice:{SECRET}@host/f.root",
+    f"root://cache//https://alice:{SECRET}@host/f.root",
+    f"root://cache//root://me@other//https://alice:{SECRET}@host/f.root?authz={SECRET}",
+    f"https://host/f.root?authz={SECRET}",
+]
+
+
+@contextmanager
+def server(code: int, location: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Answer every request in one way; give the URL, and what was authorised how."""
+    seen: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(str(self.headers["Authorization"]))
+            self.send_response(code)
+            if location:
+                self.send_header("Location", location + self.path)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        do_POST = do_GET  # noqa: N815 - as http.server names it
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}", seen
+        running.shutdown()
+
+
+def hub(url: str, _: Path) -> None:
+    environ = {"JUPYTERHUB_API_URL": url, "JUPYTERHUB_USER": "alice"}
+    hub_token(environ | {"JUPYTERHUB_API_TOKEN": SECRET}, timeout=10)
+
+
+def mlflow(url: str, _: Path) -> None:
+    hosts = (url.removeprefix("http://"),)
+    server_version(url, Settings(bearer_token=SECRET, token_hosts=hosts))
+
+
+def refresh(url: str, folder: Path) -> None:
+    (folder / "token").write_text(SECRET)
+    settings = Settings(servicex_endpoint=url, servicex_token_file=folder / "token")
+    check = servicex(settings)
+    assert SECRET not in check.evidence
+
+
+def servicex_token(url: str, _: Path) -> None:
+    hosts = (url.removeprefix("http://"),)
+    servicex(Settings(servicex_endpoint=url, bearer_token=SECRET, token_hosts=hosts))
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(
+            ask,
+            marks=pytest.mark.fault(
+                "security",
+                f"{who} redirects us to another host",
+                "no secret goes there",
+            ),
+        )
+        for ask, who in [
+            (hub, "the hub"),
+            (mlflow, "an MLflow server"),
+            (refresh, "ServiceX, asked with the refresh token,"),
+            (servicex_token, "ServiceX, asked with the bearer token,"),
+        ]
+    ],
+)
+def test_a_secret_does_not_follow_a_redirect(
+    ask: Callable[[str, Path], None], code: int, tmp_path: Path
+) -> None:
+    with ExitStack() as both:
+        other, arrived = both.enter_context(server(200))
+        url, asked = both.enter_context(server(code, location=other))
+        with suppress(CasaEnvError):
+            ask(url, tmp_path)
+    assert SECRET in asked[0]
+    assert SECRET not in " ".join(arrived)
+
+
+@pytest.mark.fault(
+    "security", "a URL with a password is shown by casa-env xcache", "***"
+)
+@pytest.mark.parametrize("url", URLS)
+def test_no_url_is_shown_with_its_secrets(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASA_ENV_XCACHE_URL", f"root://me:{SECRET}@cache")
+    main(["xcache", url])
+    shown = capsys.readouterr().out
+    assert "***" in shown
+    assert SECRET not in shown
+
+
+@pytest.mark.fault("security", "a library's error quotes such a URL", "***")
+@pytest.mark.parametrize("url", URLS)
+def test_no_error_shows_a_urls_secrets(url: str) -> None:
+    with (
+        pytest.raises(TrackingError, match=r"\*\*\*") as caught,
+        as_tracking_error("No run", url),
+    ):
+        raise OSError(f"the request to {url} failed")  # noqa: EM102, TRY003 - as MLflow
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own
+    assert SECRET not in f"{again} {again.args} {caught.value!r}"
+    assert "failed" in str(again)
+
+
+@pytest.mark.fault("security", "settings with secrets are pickled", "refused, and why")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bearer_token", SECRET),
+        ("s3_access_key", SECRET),
+        ("s3_secret_key", SECRET),
+        *(("mlflow_uri", url) for url in URLS),
+    ],
+)
+def test_settings_with_a_secret_are_not_pickled(name: str, value: str) -> None:
+    settings = load_settings(**{name: value})
+    with pytest.raises(SettingsError, match=name) as caught:
+        pickle.dumps(settings)
+    assert SECRET not in str(caught.value)
