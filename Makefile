@@ -48,7 +48,7 @@ test: ## prove that everything works: unit, service and notebook tests
 
 faults: ## inject each known fault, and print what happened in one table
 	@$(SETUP) test
-	@$(PY) -m pytest tests/faults
+	@$(PY) -m pytest -m fault tests --ignore tests/image
 
 image: ## build the images casa-lab:dev and casa-worker:dev, and compare them with the locks
 	@$(SETUP) lab

@@ -1,4 +1,4 @@
-"""The table of faults: one marked test each, printed with its verdict at the end."""
+"""The table of faults: the marked tests of all folders, printed at the end."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ def pytest_terminal_summary(
                 verdicts[report.nodeid] = VERDICTS.get(outcome, "BROKEN")
     if not verdicts:
         return
+    table: dict[tuple[str, str, str], str] = {}
+    for outcome in VERDICTS.values():  # the worst of each row
+        table |= {rows[node]: outcome for node in verdicts if verdicts[node] == outcome}
     lines = [("area", "injected", "wanted", "verdict")]
-    lines += sorted((*rows[node], verdict) for node, verdict in verdicts.items())
+    lines += sorted((*row, verdict) for row, verdict in table.items())
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    terminalreporter.section("faults")
+    terminalreporter.section(f"{len(table)} faults")
     for line in lines:
         cells = (c.ljust(w) for c, w in zip(line, widths, strict=True))
         terminalreporter.write_line("  ".join(cells).rstrip())

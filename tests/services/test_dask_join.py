@@ -88,6 +88,7 @@ def test_there_is_no_cluster_to_start_where_one_is_joined(tcp_address: str) -> N
         assert client.nthreads()
 
 
+@pytest.mark.fault("dask", "what is no scheduler's address", "refused at once")
 @pytest.mark.parametrize(
     "address", ["", "dask", "dask:port", "http://dask:1", "tcp://x"]
 )
@@ -98,6 +99,9 @@ def test_what_is_no_address_is_refused_at_once(address: str) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.fault(
+    "dask", "nothing listens at the scheduler's address", "an error in time"
+)
 def test_a_dead_address_is_an_error_within_the_time_out() -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
     began = time.monotonic()
@@ -109,6 +113,7 @@ def test_a_dead_address_is_an_error_within_the_time_out() -> None:
     assert "refused" in caught.value.looked_at
 
 
+@pytest.mark.fault("dask", "a scheduler that never answers", "an error in time")
 def test_a_server_that_never_answers_is_an_error_within_the_time_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
@@ -119,6 +124,7 @@ def test_a_server_that_never_answers_is_an_error_within_the_time_out() -> None:
     assert "it accepts connections, but" in caught.value.looked_at
 
 
+@pytest.mark.fault("dask", "a scheduler is killed", "the next client has an error")
 def test_a_scheduler_that_is_killed_does_not_hang_the_next_client(
     tmp_path: Path,
 ) -> None:
@@ -130,6 +136,7 @@ def test_a_scheduler_that_is_killed_does_not_hang_the_next_client(
             dask_client(address=address, timeout=1)
 
 
+@pytest.mark.fault("dask", "a scheduler is killed at work", "the work fails in time")
 def test_a_scheduler_that_is_killed_at_work_fails_the_work_in_bounded_time(
     tmp_path: Path,
 ) -> None:
@@ -164,11 +171,13 @@ def test_tls_works_with_the_certificates_of_dasks_configuration(
         assert client.submit(sum, [1, 2]).result() == 3
 
 
+@pytest.mark.fault("dask", "TLS without certificates", "an error that names them")
 def test_tls_without_certificates_says_which_are_missing(tls_address: str) -> None:
     with pytest.raises(ClusterError, match="dask_tls_ca_file and dask_tls_cert"):
         dask_client(address=tls_address)
 
 
+@pytest.mark.fault("dask", "a certificate's file is missing", "an error that names it")
 def test_a_certificate_file_that_is_not_there_is_named(
     tls_address: str, certificates: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +189,7 @@ def test_a_certificate_file_that_is_not_there_is_named(
     )
 
 
+@pytest.mark.fault("dask", "a client of another authority", "refused in time")
 def test_a_certificate_of_another_authority_is_refused_in_bounded_time(
     tls_address: str, certificates: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -191,6 +201,7 @@ def test_a_certificate_of_another_authority_is_refused_in_bounded_time(
     assert tls_address in caught.value.looked_at
 
 
+@pytest.mark.fault("dask", "a scheduler of another authority", "not trusted")
 def test_a_server_of_another_authority_is_not_trusted(
     tls_address: str, certificates: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -200,6 +211,7 @@ def test_a_server_of_another_authority_is_not_trusted(
         dask_client(address=tls_address, timeout=2)
 
 
+@pytest.mark.fault("dask", "plain TCP to a TLS scheduler", "refused")
 def test_plain_tcp_to_a_tls_scheduler_is_refused(tls_address: str) -> None:
     with pytest.raises(ClusterError, match="was not joined"):
         dask_client(address=tls_address.replace("tls:", "tcp:"), timeout=2)

@@ -55,6 +55,7 @@ def test_dask_workers_give_the_same_bits(
     assert there.metrics.bytes_read > 0
 
 
+@pytest.mark.fault("files", "a damaged file on a worker", "an error that names it")
 def test_a_damaged_file_on_a_worker_is_named_here(
     client: Client, files: list[str], tmp_path: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_damaged_file_on_a_worker_is_named_here(
     assert skipped.histograms == alone.histograms
 
 
+@pytest.mark.fault("files", "empty trees on workers", "the same result")
 def test_empty_trees_on_workers_are_no_error(client: Client, tmp_path: Path) -> None:
     empty = write_file(tmp_path / "empty.root", random_events(3)[:0])
     result = run_ttbar(fileset_of({DATASET: [empty]}), on_dask(client))

@@ -174,6 +174,7 @@ def test_a_failing_cell_is_shown_and_the_outputs_before_it_are_kept(
     assert failed.outputs[0].ename == "ZeroDivisionError"
 
 
+@pytest.mark.fault("run", "a run fails after a good one", "no outputs of the earlier")
 def test_outputs_of_an_earlier_run_do_not_survive_a_failure(write: Write) -> None:
     stale = code("print('new')")
     stale.outputs = [nbformat.v4.new_output("stream", name="stdout", text="stale")]
@@ -182,6 +183,7 @@ def test_outputs_of_an_earlier_run_do_not_survive_a_failure(write: Write) -> Non
     assert stdout(default_output(notebook)) == ""
 
 
+@pytest.mark.fault("run", "the kernel is killed", "an error that says so")
 @pytest.mark.parametrize(
     ("source", "death"),
     [
@@ -201,6 +203,7 @@ def test_a_kernel_that_dies_is_a_clear_error_and_no_hang(
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.fault("run", "the kernel does not start", "an error that says so")
 def test_a_kernel_that_does_not_start_is_a_clear_error(write: Write) -> None:
     environ = os.environ | {"PYTHONHOME": "/nonexistent"}
     with pytest.raises(NotebookError, match="did not start") as caught:
@@ -210,6 +213,7 @@ def test_a_kernel_that_does_not_start_is_a_clear_error(write: Write) -> None:
     assert "Python" in caught.value.next_step.splitlines()[-1]
 
 
+@pytest.mark.fault("run", "a cell that never ends", "stopped in time, and named")
 def test_a_notebook_that_takes_too_long_is_stopped_and_its_cell_named(
     write: Write,
 ) -> None:
@@ -221,6 +225,7 @@ def test_a_notebook_that_takes_too_long_is_stopped_and_its_cell_named(
     assert interrupted.outputs[-1].ename == "KeyboardInterrupt"
 
 
+@pytest.mark.fault("run", "a read-only home", "the run works")
 def test_a_read_only_home_directory_is_worked_around(
     write: Write, tmp_path: Path
 ) -> None:
@@ -231,6 +236,7 @@ def test_a_read_only_home_directory_is_worked_around(
     )
 
 
+@pytest.mark.fault("run", "no place can be written", "an error before it runs")
 def test_no_place_for_caches_is_an_error_before_anything_runs(write: Write) -> None:
     environ = os.environ | {"HOME": "/proc/nonexistent", "TMPDIR": "/proc"}
     with pytest.raises(PathsError):
@@ -243,6 +249,7 @@ def test_a_notebook_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert caught.value.looked_at == str(tmp_path / "none.ipynb")
 
 
+@pytest.mark.fault("run", "a file that is no notebook", "refused, and named")
 @pytest.mark.parametrize("content", ["", "x = 1", "{}", "[]", '{"cells": 3}', "\x00"])
 def test_what_is_no_notebook_is_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "x.ipynb"

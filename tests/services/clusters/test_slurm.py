@@ -81,6 +81,9 @@ def test_the_number_of_workers_follows_the_work(
         client.cancel(work)
 
 
+@pytest.mark.fault(
+    "batch", "a queue that never starts a job", "an error with its reason"
+)
 def test_a_queue_that_never_starts_a_job_is_an_error_with_its_reason(
     on_slurm: Slurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +97,7 @@ def test_a_queue_that_never_starts_a_job_is_an_error_with_its_reason(
     assert on_slurm.jobs() == []
 
 
+@pytest.mark.fault("batch", "a job fails at once", "its exit code and last words")
 def test_a_job_that_fails_is_an_error_at_once_with_its_exit_code_and_last_words(
     on_slurm: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +109,7 @@ def test_a_job_that_fails_is_an_error_at_once_with_its_exit_code_and_last_words(
     assert on_slurm.jobs() == []
 
 
+@pytest.mark.fault("batch", "Slurm refuses a job", "an error with what it said")
 def test_a_job_that_slurm_does_not_take_is_an_error_with_what_it_said(
     on_slurm: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +120,7 @@ def test_a_job_that_slurm_does_not_take_is_an_error_with_what_it_said(
     assert on_slurm.jobs() == []
 
 
+@pytest.mark.fault("batch", "the kernel of running jobs is killed", "the jobs end")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_jobs_of_a_kernel_that_dies_end_by_themselves_and_the_next_session_sweeps(
     number: signal.Signals, on_slurm: Slurm, tmp_path: Path
@@ -157,6 +163,7 @@ def kernel(start: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
+@pytest.mark.fault("batch", "a wait for jobs is interrupted", "no job is left")
 def test_a_cell_that_is_interrupted_while_it_waits_leaves_no_job(
     on_slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +181,7 @@ def test_a_cell_that_is_interrupted_while_it_waits_leaves_no_job(
     on_slurm.until_empty(10)
 
 
+@pytest.mark.fault("batch", "no batch system's programs", "an error that says so")
 def test_without_the_batch_systems_programs_the_error_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

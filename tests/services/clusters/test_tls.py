@@ -64,6 +64,9 @@ def test_a_certificate_of_the_sites_authority_is_greeted(
     assert greeting(port, authority.file, authority.issue("client"))
 
 
+@pytest.mark.fault(
+    "security", "a client without a certificate", "the server refuses it"
+)
 def test_a_client_without_a_certificate_is_refused_by_the_server_itself(
     port: int, authority: Authority
 ) -> None:
@@ -71,6 +74,7 @@ def test_a_client_without_a_certificate_is_refused_by_the_server_itself(
         greeting(port, authority.file, None)
 
 
+@pytest.mark.fault("security", "a client of another authority", "the server refuses it")
 def test_a_certificate_of_another_authority_is_refused_by_the_server_itself(
     port: int, authority: Authority, tmp_path: Path
 ) -> None:
@@ -97,6 +101,7 @@ def test_certificates_are_found_by_the_schedulers_address_and_by_nothing_else() 
     assert load_security({"address": "tcp://10.0.0.1:4711"}) is None
 
 
+@pytest.mark.fault("security", "keys of a session that died", "removed by the next")
 def test_the_keys_of_a_session_whose_process_is_gone_go_with_the_next_session() -> None:
     code = (
         "from casa_env import load_settings\n"

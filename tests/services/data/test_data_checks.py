@@ -109,6 +109,7 @@ def test_a_token_that_will_not_do_is_said_with_the_next_step(
     assert not token or token not in repr(found)
 
 
+@pytest.mark.fault("token", "a named token file is missing", "the doctor names it")
 def test_a_named_token_file_that_is_missing_has_failed(tmp_path: Path) -> None:
     found = doctor.token(Settings(bearer_token_file=tmp_path / "none"))
     assert found.status is Status.FAILED
@@ -133,6 +134,7 @@ def write_proxy(file: Path, *, minutes: int) -> None:
     file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
+@pytest.mark.fault("token", "an X.509 proxy that has ended", "the doctor says so")
 @pytest.mark.parametrize(
     ("minutes", "status"),
     [(120, Status.OK), (10, Status.WARNING), (-10, Status.FAILED)],
@@ -148,6 +150,7 @@ def test_a_proxy_is_judged_by_its_end(
     assert not found.next_step or "new proxy" in found.next_step
 
 
+@pytest.mark.fault("token", "a file that is no proxy", "the doctor says so")
 def test_a_proxy_that_is_none_has_failed(tmp_path: Path) -> None:
     file = tmp_path / "proxy.pem"
     assert "no such file" in doctor.x509(Settings(x509_proxy=file)).evidence

@@ -88,6 +88,7 @@ def test_histograms_workspaces_and_skims_are_written_there(
     assert uproot.open(written / "tree.root")["h"].to_hist().sum().value == 3
 
 
+@pytest.mark.fault("store", "a wrong key", "refused; the doctor says so")
 @pytest.mark.parametrize("key", ["wrong", ""])
 def test_a_wrong_key_is_refused_by_the_store_and_said_by_the_doctor(
     key: str, settings: Settings
@@ -108,12 +109,14 @@ def test_the_doctor_says_which_store_accepts_the_key(settings: Settings) -> None
     assert SECRET not in repr(settings)
 
 
+@pytest.mark.fault("store", "the store is down", "the doctor says so")
 def test_a_store_that_is_down_has_failed(settings: Settings) -> None:
     down = replace(settings, s3_endpoint=f"http://127.0.0.1:{free_port()}")
     assert s3(down).status is Status.FAILED
     assert s3(Settings()).status is Status.OFF
 
 
+@pytest.mark.fault("security", "a secret in a configuration file", "refused")
 def test_a_secret_may_not_stand_in_a_file(tmp_path: Path) -> None:
     site = tmp_path / "config.toml"
     site.write_text('s3_secret_key = "x"\n')

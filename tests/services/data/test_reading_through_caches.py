@@ -110,6 +110,7 @@ def test_the_first_read_fills_the_cache_and_the_second_needs_no_origin(
     assert set(read_from().files) == {host(cache)}
 
 
+@pytest.mark.fault("cache", "the cache is stopped", "the same, from the origin")
 def test_with_the_cache_stopped_the_origin_serves(
     place: Path, origin: xrootd.Server, expected: npt.NDArray[np.float64]
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_further_cache_is_tried_before_the_origin(
     assert set(read_from().files) == {host(further)}
 
 
+@pytest.mark.fault("cache", "the cache dies within a file", "the same content")
 def test_a_cache_that_dies_in_the_middle_of_a_file_is_no_loss(
     place: Path, serve: Serve, tmp_path: Path
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_cache_that_dies_in_the_middle_of_a_file_is_no_loss(
     assert [failover.failed for failover in found.failovers] == [host(cache)]
 
 
+@pytest.mark.fault("cache", "the cache hangs within a file", "the same, in time")
 def test_a_cache_that_hangs_in_the_middle_of_a_file_is_given_up(
     place: Path, serve: Serve, origin: xrootd.Server
 ) -> None:
@@ -193,6 +196,7 @@ def silent() -> Iterator[tuple[int, list[socket.socket]]]:
         caller.close()
 
 
+@pytest.mark.fault("cache", "a silent host, many files", "one wait for all")
 def test_a_silent_host_is_waited_for_once_and_not_once_for_each_file(
     place: Path, serve: Serve, tree: bytes, silent: tuple[int, list[socket.socket]]
 ) -> None:
@@ -210,6 +214,7 @@ def test_a_silent_host_is_waited_for_once_and_not_once_for_each_file(
     assert failover.failed == f"127.0.0.1:{port}"
 
 
+@pytest.mark.fault("cache", "another file of that name", "not mixed in")
 def test_a_source_with_another_file_of_that_name_is_not_mixed_in(
     place: Path, serve: Serve, tree: bytes
 ) -> None:
@@ -225,6 +230,7 @@ def test_a_source_with_another_file_of_that_name_is_not_mixed_in(
     assert "bytes, but" in str(caught.value)
 
 
+@pytest.mark.fault("cache", "a file that is nowhere", "not found, sources named")
 def test_a_file_that_is_nowhere_is_not_found(
     place: Path, serve: Serve, origin: xrootd.Server
 ) -> None:
@@ -249,6 +255,7 @@ class Adder(processor.ProcessorABC):  # type: ignore[misc] # coffea has no types
         return accumulator
 
 
+@pytest.mark.fault("cache", "the cache dies under coffea", "the same result")
 def test_coffeas_runner_reads_through_the_cache_and_survives_it(
     place: Path,
     serve: Serve,

@@ -105,6 +105,7 @@ def wrong_token(kind: str, issuer: Issuer) -> str:
     }[kind]
 
 
+@pytest.mark.fault("token", "each kind of wrong token", "an error of its own")
 @pytest.mark.parametrize("scheme", ["root", "https"])
 @pytest.mark.parametrize("kind", WRONG)
 def test_each_wrong_token_is_a_kind_of_its_own_before_any_worker_starts(
@@ -180,6 +181,7 @@ def test_a_token_that_ends_soon_is_warned_of(
     assert value not in caplog.text
 
 
+@pytest.mark.fault("security", "a foreign server asks for a token", "it gets none")
 @pytest.mark.parametrize("scheme", ["root", "https"])
 def test_a_foreign_server_that_would_take_the_token_gets_none(
     scheme: str, grid: Grid, foreign: xrootd.Server, monkeypatch: pytest.MonkeyPatch
@@ -193,6 +195,7 @@ def test_a_foreign_server_that_would_take_the_token_gets_none(
     assert entries(address(foreign, scheme)) == 62_500
 
 
+@pytest.mark.fault("security", "a redirect to another host", "the token stays")
 def test_a_redirect_of_a_listed_server_takes_the_token_nowhere(
     grid: Grid, foreign: xrootd.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +239,7 @@ def test_a_token_crosses_no_network_in_clear_text() -> None:
     assert token_for("https://a.example/f", settings) is not None
 
 
+@pytest.mark.fault("token", "an expired token, a cache wants one", "the origin serves")
 def test_a_cache_that_wants_a_token_is_gone_around_when_it_has_expired(
     grid: Grid,
     storage: xrootd.Server,
@@ -260,6 +264,9 @@ def test_a_cache_that_wants_a_token_is_gone_around_when_it_has_expired(
         assert caught.value.kind == "expired"
 
 
+@pytest.mark.fault(
+    "token", "an expired token, no other source", "it is said to be the cause"
+)
 @pytest.mark.parametrize("scheme", ["root", "https"])
 def test_where_no_source_is_left_an_expired_token_is_said_and_is_the_cause(
     scheme: str,

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from casa_env.lab.extension import lab_command, lab_environment
 from support.lab import running_lab, stop
 from support.panel import join
@@ -25,6 +27,7 @@ def test_it_prints_a_url_that_works_below_the_base_url(
         assert len(lab.printed.splitlines()) < 15
 
 
+@pytest.mark.fault("lab", "its port is taken", "the next free one")
 def test_where_the_port_is_taken_the_next_free_one_is_used(
     repository: Path, new_user: dict[str, str]
 ) -> None:
@@ -36,6 +39,7 @@ def test_where_the_port_is_taken_the_next_free_one_is_used(
             assert lab.request("GET", "api/status").ok
 
 
+@pytest.mark.fault("lab", "a read-only home", "it starts, and says so")
 def test_with_a_home_that_cannot_be_written_it_starts_and_says_so(
     repository: Path, new_user: dict[str, str]
 ) -> None:

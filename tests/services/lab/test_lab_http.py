@@ -64,6 +64,7 @@ def test_the_printed_url_opens_jupyterlab_on_loopback(lab: Lab) -> None:
     assert "jupyter-config-data" in page.text
 
 
+@pytest.mark.fault("lab", "a wrong token", "refused")
 def test_a_wrong_token_is_refused(lab: Lab) -> None:
     answer = lab.request("GET", "api/contents", token="wrong")  # noqa: S106 # no secret
     assert answer.status_code == 403

@@ -71,12 +71,14 @@ def test_what_the_page_posts_is_answered(lab: Lab) -> None:
     assert "experiments" in answer.json()
 
 
+@pytest.mark.fault("security", "another page posts to MLflow's", "refused")
 def test_what_another_page_posts_is_refused(lab: Lab) -> None:
     answer = ask(lab, SEARCH, origin="https://evil.example.org", method="POST")
     assert answer.status_code == 403
     assert "Cross-origin" in answer.text
 
 
+@pytest.mark.fault("security", "a stranger asks for MLflow's page", "refused")
 def test_a_stranger_sees_nothing_of_it(lab: Lab) -> None:
     answer = requests.get(
         f"{lab.root}mlflow/", headers={"Host": HUB}, timeout=60, allow_redirects=False
@@ -135,6 +137,7 @@ def test_nothing_is_left_in_the_folder_that_jupyterlab_shows(
     assert not names & {"mlflow.db", "mlruns", "mlartifacts"}
 
 
+@pytest.mark.fault("lab", "JupyterLab is killed", "MLflow's page ends with it")
 def test_it_starts_on_demand_and_ends_with_jupyterlab_however_that_ends(
     clone: Path, new_user: dict[str, str]
 ) -> None:

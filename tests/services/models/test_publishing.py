@@ -58,6 +58,7 @@ def test_models_go_to_the_bucket_that_the_site_names_and_can_be_served_from_ther
         assert predictor(MODEL_NAME, version, settings=at).check() == "Triton 2.51.0"
 
 
+@pytest.mark.fault("store", "a store refuses to publish", "an error without the key")
 def test_a_store_that_refuses_us_is_an_error_without_the_key(
     store: Store, repository_of_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,7 @@ def test_a_secret_is_not_recorded(laptop: Path) -> None:
     assert not any(b"s3cret-token" in path.read_bytes() for path in written)
 
 
+@pytest.mark.fault("mlflow", "a run is interrupted", "killed, not running")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupted_run_and_its_trials_are_killed_not_running(
     laptop: Path, error: type[BaseException]
@@ -133,6 +134,7 @@ def test_an_error_in_a_run_is_a_failure_not_a_kill(laptop: Path) -> None:
     assert status(run.info.run_id) == "FAILED"
 
 
+@pytest.mark.fault("mlflow", "a process is told to end", "no run seems to go on")
 def test_a_process_that_is_told_to_end_leaves_no_run_that_seems_to_go_on(
     laptop: Path, tmp_path: Path, clean_environment: Path
 ) -> None:
@@ -239,6 +241,9 @@ def test_a_server_gets_the_token_that_is_valid_now(
     assert found.info.status == "FINISHED"
 
 
+@pytest.mark.fault(
+    "security", "an MLflow server that is not on the list", "it gets no token"
+)
 def test_no_token_goes_to_a_host_that_is_not_on_the_sites_list(
     tracking_server: str, tmp_path: Path
 ) -> None:
@@ -334,6 +339,7 @@ def test_outside_of_a_repository_and_with_wrong_settings_a_run_starts_all_the_sa
     assert "CASA_ENV_TIMEOUT_S" in done.stderr
 
 
+@pytest.mark.fault("mlflow", "the server refuses our token", "what to do, and no token")
 def test_a_server_that_refuses_us_says_what_to_do_and_shows_no_token(
     tracking_server: str, tmp_path: Path
 ) -> None:
@@ -349,6 +355,7 @@ def test_a_server_that_refuses_us_says_what_to_do_and_shows_no_token(
     assert "wrong-token" not in str(caught.value)
 
 
+@pytest.mark.fault("mlflow", "the server is down", "an error in time")
 def test_a_server_that_is_down_is_an_error_within_the_time_given() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(TrackingError, match="does not answer") as caught:

@@ -194,6 +194,7 @@ def test_no_rows_are_no_scores(
     assert on(triton_server, protocol, jet_models).predict(empty).shape == (0,)
 
 
+@pytest.mark.fault("triton", "features of a wrong shape", "refused here and there")
 @both
 def test_a_wrong_shape_is_refused_here_and_by_the_server(
     triton_server: Triton, protocol: str, jet_models: AssignmentModels
@@ -226,6 +227,7 @@ def test_an_unknown_model_or_version_has_its_own_error(
     assert name in caught.value.looked_at
 
 
+@pytest.mark.fault("triton", "another model of the same name", "not scored with")
 def test_another_model_of_the_same_name_is_not_scored_with(
     triton_server: Triton, jet_models: AssignmentModels
 ) -> None:
@@ -235,6 +237,9 @@ def test_another_model_of_the_same_name_is_not_scored_with(
         scorer.predict(np.zeros((1, len(FEATURES))))
 
 
+@pytest.mark.fault(
+    "triton", "a wrong token, an expired certificate", "refused, each named"
+)
 @both
 def test_a_token_opens_the_server_a_wrong_one_and_an_expired_certificate_do_not(
     triton_server: Triton,
@@ -277,6 +282,7 @@ def test_a_token_opens_the_server_a_wrong_one_and_an_expired_certificate_do_not(
         assert "certificate" in shown.value.next_step
 
 
+@pytest.mark.fault("triton", "the server is down", "an error of its own, soon")
 @both
 def test_a_server_that_is_down_is_told_apart_and_soon(
     protocol: str, jet_models: AssignmentModels
@@ -288,6 +294,7 @@ def test_a_server_that_is_down_is_told_apart_and_soon(
     assert "triton_fallback" in caught.value.next_step
 
 
+@pytest.mark.fault("triton", "a server that says nothing", "one deadline")
 @both
 def test_a_server_that_says_nothing_has_one_deadline(
     protocol: str, jet_models: AssignmentModels
@@ -305,6 +312,9 @@ def test_a_server_that_says_nothing_has_one_deadline(
         assert time.monotonic() - began < 60
 
 
+@pytest.mark.fault(
+    "triton", "the server is killed while it scores", "the same scores, said once"
+)
 @both
 def test_a_server_that_is_killed_is_fallen_back_from_once_and_said_so(  # noqa: PLR0917 - fixtures
     protocol: str,
