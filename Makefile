@@ -96,4 +96,5 @@ lock-check: ## fail where lists and locks have drifted apart
 
 clean: ## remove the environment, caches and results
 	rm -rf .venv .cache notebooks/results .pytest_cache .mypy_cache .ruff_cache
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}"/casa-env/numba-* "$${TMPDIR:-/tmp}/casa-env-numba-$$(id -u)"
 	find casa_env environment notebooks tests -name __pycache__ -prune -exec rm -rf {} +

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import pickle
 import re
 import shutil
 import tempfile
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
+from numba.core import serialize
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 from casa_env.settings.places import can_write, is_safe
 
@@ -61,12 +64,49 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     folder = _folder(Path(function.__code__.co_filename))
     config.CACHE_DIR = str(folder)
     try:
-        dispatcher: Callable[Arguments, Result] = numba.njit(
-            cache=folder is not None, nogil=True
-        )(function)
+        dispatcher: Any = numba.njit(nogil=True)(function)
+        if folder is not None:
+            dispatcher._cache = _Cache(function)  # noqa: SLF001 - as cache=True does
     finally:
         config.CACHE_DIR = before
-    return dispatcher
+    found: Callable[Arguments, Result] = dispatcher
+    return found
+
+
+class _Content(CompileResultCacheImpl):
+    """Machine code with its checksum: one changed byte could end the process."""
+
+    def reduce(self, result: Any) -> tuple[bytes, bytes]:  # noqa: ANN401 - numba's
+        content: bytes = serialize.dumps(super().reduce(result))
+        return hashlib.sha256(content).digest(), content
+
+    def rebuild(self, target: Any, payload: tuple[bytes, bytes]) -> Any:  # noqa: ANN401
+        digest, content = payload
+        if hashlib.sha256(content).digest() != digest:
+            msg = "the machine code has changed"
+            raise ValueError(msg)
+        return super().rebuild(target, pickle.loads(content))  # noqa: S301 - only we can write it
+
+
+class _Cache(FunctionCache):
+    """numba's cache, in which files that cannot be used are made anew."""
+
+    _impl_class = _Content
+
+    def load_overload(self, sig: Any, target: Any) -> Any:  # noqa: ANN401 - numba's
+        try:
+            return super().load_overload(sig, target)
+        except Exception as error:  # noqa: BLE001 - damaged pickles raise anything
+            _log.debug("%s of %s is made anew: %s", sig, self, error)
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:  # noqa: ANN401 - numba's
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:  # noqa: BLE001 - a full disk, or a damaged index
+            _log.debug("%s of %s is not kept: %s", sig, self, error)
 
 
 def inlined(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

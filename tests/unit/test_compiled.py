@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,6 +66,38 @@ def test_a_constant_of_another_module_makes_compiled_code_stale(package: Path) -
     run(package)
     (package / "agc" / "numbers.py").write_text("PI = 3.5\n")
     assert run(package) == (14.0, 0)
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "is cut in half": lambda content: content[: len(content) // 2],
+    "is empty": lambda _: b"",
+    "is noise": lambda content: bytes(255 - x for x in content),
+}
+FLIPPED = {
+    "has one byte changed": lambda content: (
+        content[:-500] + bytes([content[-500] ^ 1]) + content[-499:]
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        pytest.param(
+            file, damage, marks=pytest.mark.fault("compiled code", what, "made anew")
+        )
+        for file, damages in {".nbi": DAMAGES, ".nbc": DAMAGES | FLIPPED}.items()
+        for what, damage in damages.items()
+    ],
+)
+def test_a_damaged_cache_is_made_anew(
+    package: Path, file: str, damage: Callable[[bytes], bytes]
+) -> None:
+    run(package)
+    (path,) = (f for f in compiled_files(package) if f.suffix == file)
+    path.write_bytes(damage(path.read_bytes()))
+    assert run(package) == (12.0, 0)
+    assert run(package) == (12.0, 1)
 
 
 def test_a_module_that_does_not_matter_does_not(package: Path) -> None:
