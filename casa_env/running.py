@@ -88,7 +88,8 @@ def run_notebook(
     Returns
     -------
     Run
-        The copy, the time it took, and what cells tagged ``summary`` printed.
+        The copy, the time it took, and what cells tagged ``summary`` printed. Beside
+        it, a file ``UNFINISHED`` says of any other run that outputs may be of two.
 
     Raises
     ------
@@ -114,6 +115,10 @@ def run_notebook(
     for cell in cells:
         cell.outputs, cell.execution_count = [], None
     began = time.monotonic()
+    mark = output.with_name("UNFINISHED")
+    with contextlib.suppress(OSError):  # said at the end, where it matters
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(f"A run of {notebook} began and did not come to its end.\n")
     try:
         _execute(node, _Watch(node, report), notebook.parent, variables, timeout)
     except BaseException as err:
@@ -125,6 +130,7 @@ def run_notebook(
         what = "The notebook ran, and no place takes its executed copy."
         step = "Free some space, or name another file with --output."
         raise NotebookError(what, looked_at=str(output), next_step=step)
+    mark.unlink(missing_ok=True)
     summary = [c for c in cells if "summary" in c.metadata.get("tags", [])]
     printed = [o.text for c in summary for o in c.outputs if o.get("name") == "stdout"]
     seconds = time.monotonic() - began

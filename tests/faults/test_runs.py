@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from agc.hists.io import whole
 from casa_env.errors import CellError
 from casa_env.running import run_notebook
 
@@ -51,6 +53,35 @@ def test_an_exit_with_status_0_ends_a_run_well(write: Write) -> None:
 def test_an_exit_with_another_status_is_an_error(write: Write) -> None:
     with pytest.raises(CellError, match="SystemExit: 3"):
         run_notebook(write("import sys\nsys.exit(3)"))
+
+
+@pytest.mark.fault("run", "a run dies between two outputs", "a mark says so")
+def test_outputs_of_a_run_that_did_not_end_are_marked(write: Write) -> None:
+    dies = write("import pathlib\npathlib.Path('results/n/one').touch()", "1 / 0")
+    with pytest.raises(CellError):
+        run_notebook(dies)
+    folder = dies.parent / "results/n"
+    assert {p.name for p in folder.iterdir()} == {"UNFINISHED", "n.ipynb", "one"}
+    assert "did not come to its end" in (folder / "UNFINISHED").read_text()
+    run_notebook(write("print(1)"))
+    assert {p.name for p in folder.iterdir()} == {"n.ipynb", "one"}
+
+
+@pytest.mark.fault("run", "writing an output fails half-way", "the earlier file stays")
+def test_an_output_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "results/workspace.json"
+    with whole(path) as partial:
+        partial.write_text("first")
+
+    def half_of_it() -> None:
+        with whole(path) as partial:
+            partial.write_text("sec")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        half_of_it()
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.fault("run", "another OUTPUT_FOLDER", "the earlier run's copy stays")

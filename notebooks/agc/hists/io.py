@@ -1,15 +1,33 @@
-"""Histograms as JSON in the histogram libraries' own format, exact and diffable."""
+"""Files that are written whole; histograms as JSON in the libraries' own format."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import hist
 
-__all__ = ["load_histograms", "save_histograms"]
+__all__ = ["load_histograms", "save_histograms", "whole"]
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to, which takes the place of another once all is there.
+
+    Readers see the file as it was or as it is, never a part of it; a writer that fails
+    leaves it as it was. Missing folders are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def save_histograms(histograms: dict[str, hist.Hist[Any]], path: Path) -> None:
@@ -27,8 +45,8 @@ def save_histograms(histograms: dict[str, hist.Hist[Any]], path: Path) -> None:
         for name, one in histograms.items()
     }
     plain = json.loads(json.dumps(content, default=uhi.io.json.default))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_text(plain) + "\n", encoding="utf-8")
+    with whole(path) as partial:
+        partial.write_text(_text(plain) + "\n", encoding="utf-8")
 
 
 def load_histograms(path: Path) -> dict[str, hist.Hist[Any]]:

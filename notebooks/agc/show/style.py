@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from agc.hists.io import whole
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -60,9 +62,10 @@ def add_label(axes: Axes, label: str, *, lumi_pb: float | None = None) -> None:
 
 def save_figure(figure: Figure, path: Path, **options: Any) -> tuple[Path, Path]:  # noqa: ANN401 - matplotlib's
     """Write a figure as PNG and PDF; a path has no suffix, missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     png, pdf = (path.with_name(f"{path.name}.{kind}") for kind in ("png", "pdf"))
-    figure.savefig(png, **{"dpi": 150, **options})
+    with whole(png) as partial:
+        figure.savefig(partial, **{"dpi": 150, **options})
     # A date in the file would make every run differ.
-    figure.savefig(pdf, **{**options, "metadata": {"CreationDate": None}})
+    with whole(pdf) as partial:
+        figure.savefig(partial, **{**options, "metadata": {"CreationDate": None}})
     return png, pdf

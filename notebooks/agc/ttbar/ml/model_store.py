@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agc.errors import AnalysisError
+from agc.hists.io import whole
 from agc.served.repository import ModelVersion
 from agc.ttbar.features import FEATURES
 from agc.ttbar.ml.jet_assignment import AssignmentModels
@@ -96,7 +97,8 @@ def save_models(
     files = {}
     for alias in ALIASES:
         content: bytes = getattr(training.models, alias)
-        (folder / f"{alias}.ubj").write_bytes(content)
+        with whole(folder / f"{alias}.ubj") as partial:
+            partial.write_bytes(content)
         files[f"{alias}.ubj"] = {
             "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
@@ -109,7 +111,8 @@ def save_models(
         **(recipe or {}),
         "files": files,
     }
-    (folder / _RECIPE).write_text(json.dumps(described, indent=1) + "\n")
+    with whole(folder / _RECIPE) as partial:
+        partial.write_text(json.dumps(described, indent=1) + "\n")
 
 
 def shipped_models(folder: Path = SHIPPED_FOLDER) -> AssignmentModels:
