@@ -187,14 +187,16 @@ def is_safe(folder: Path, *owners: int) -> bool:
 
     Anybody can make a folder of a known name below ``/tmp``, before us; and move ours
     away if a folder above it is theirs, or is everybody's and has no sticky bit, as in
-    a pod's empty volume. Root is trusted: in a container, it may be the owner of ``/``.
+    a pod's empty volume. Root and its group are trusted: in a container, the owner of
+    ``/`` is as good, and an image's files are written by users of any number.
     """
     folder = folder.absolute()
     trusted = {0, Path("/").stat().st_uid, *(owners or (os.geteuid(),))}
     itself, *above = [folder.lstat(), *(one.stat() for one in folder.parents)]
     return (
         stat.S_ISDIR(itself.st_mode)
-        and not itself.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        and not itself.st_mode & stat.S_IWOTH
+        and not (itself.st_mode & stat.S_IWGRP and itself.st_gid)
         and {one.st_uid for one in (itself, *above)} <= trusted
         and all(
             not one.st_mode & stat.S_IWOTH or one.st_mode & stat.S_ISVTX
