@@ -34,8 +34,7 @@ RUN --mount=source=environment/image,target=/build --mount=from=tools,source=/op
 FROM lab-packages AS kernels
 COPY notebooks/inputs /srv/casa/notebooks/inputs
 COPY notebooks/agc /srv/casa/notebooks/agc
-RUN --mount=source=casa_env,target=/own/casa_env cd /srv/casa/notebooks && find . -exec touch -d @0 {} + && \
-    PYTHONPATH=$PWD:/own python -P -m agc.warm_up && chmod -R g=u .
+RUN --mount=source=casa_env,target=/own/casa_env cd /srv/casa/notebooks && find . -exec touch -d @0 {} + && PYTHONPATH=$PWD:/own python -P -m agc.warm_up && chmod -R g=u .
 FROM system AS notebooks
 COPY notebooks /srv/casa/notebooks
 RUN cd /srv/casa && mkdir -p notebooks/results && chmod -R g=u . && find . -exec touch -d @0 {} +
