@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -163,3 +164,32 @@ def test_the_real_catalog_is_pinned_to_a_commit() -> None:
 def test_a_meaningless_number_of_files_is_refused() -> None:
     with pytest.raises(CatalogError, match="n_files=-2"):
         ttbar_fileset(-2)
+
+
+@pytest.mark.fault("inputs", "two downloads of one file at once", "both are whole")
+def test_two_downloads_of_one_file_do_not_spoil_each_other(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 10_000
+    both = threading.Barrier(2, timeout=60)
+
+    class InTurns(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            for start in range(0, len(content), 500_000):
+                both.wait()  # neither is ahead of the other by more than a piece
+                self.wfile.write(content[start : start + 500_000])
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), InTurns) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/events.root"
+
+        def download(_: int) -> bytes:
+            return fetched(url, None, without="", cache=tmp_path).read_bytes()
+
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(download, range(2)))
+        server.shutdown()
+    assert found == [content, content]
