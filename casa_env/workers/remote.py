@@ -92,6 +92,7 @@ def foreign() -> dict[str, str]:
     own = {os.path.realpath(paths[name]) for name in ("stdlib", "purelib", "platlib")}
     ours = {module.name for module in pkgutil.iter_modules(own)}
     ours |= {"sitecustomize", "usercustomize"}  # which Python runs unasked
+    ours -= {"casa_env"}  # a clone's own tests run with it before an installed one
     found: dict[str, str] = {}
     for entry in sys.path:
         names = {module.name for module in pkgutil.iter_modules([entry])} & ours
