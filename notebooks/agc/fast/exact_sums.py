@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING
 
 from agc.compiled import compiled
 from agc.hists.build import BIN_HIGH, BIN_LOW, N_BINS
+from agc.hists.fill import USUAL_EXPONENT, WEIGHT_STEPS
 
 if TYPE_CHECKING:
     from agc.inputs.columns import FloatArray
 
 __all__ = ["add_event", "bin_of", "to_weight_step"]
 
-_WEIGHT_STEPS = 2.0**24
 #: Outside of this range, weights are rounded to 24 binary digits of their own.
-_LEAST_USUAL, _MOST_USUAL = 2.0**-11, 2.0**10
+_LEAST_USUAL, _MOST_USUAL = 2.0 ** -(USUAL_EXPONENT + 1), 2.0**USUAL_EXPONENT
 
 
 @compiled
 def to_weight_step(weight: float) -> float:
     """Round a weight as `agc.hists.fill.in_steps` does: to a multiple of 2**-24."""
     if weight == 0.0 or _LEAST_USUAL <= abs(weight) < _MOST_USUAL:
-        return math.floor(weight * _WEIGHT_STEPS + 0.5) / _WEIGHT_STEPS
+        return math.floor(weight * WEIGHT_STEPS + 0.5) / WEIGHT_STEPS
     mantissa, exponent = math.frexp(weight)
     return math.ldexp(
-        math.floor(mantissa * _WEIGHT_STEPS + 0.5) / _WEIGHT_STEPS, exponent
+        math.floor(mantissa * WEIGHT_STEPS + 0.5) / WEIGHT_STEPS, exponent
     )
 
 

@@ -24,7 +24,7 @@ __all__ = ["dataset_histograms", "fill", "in_steps", "normalised"]
 WEIGHT_STEPS = 2.0**24
 #: Generators are free to give weights of any size. Those of 2 to this power and more,
 #: or less than one over that, are rounded to 24 binary digits of their own instead.
-_USUAL_EXPONENT = 10
+USUAL_EXPONENT = 10
 
 
 def dataset_histograms(
@@ -92,7 +92,7 @@ def in_steps(weight: ArrayLike) -> NDArray[np.float64]:
     numbers = np.asarray(weight, np.float64)
     rounded: NDArray[np.float64] = np.floor(numbers * WEIGHT_STEPS + 0.5) / WEIGHT_STEPS
     mantissa, exponent = np.frexp(numbers)
-    unusual = (np.abs(exponent) > _USUAL_EXPONENT) & (numbers != 0)
+    unusual = (np.abs(exponent) > USUAL_EXPONENT) & (numbers != 0)
     if unusual.any():
         own = np.ldexp(np.floor(mantissa * WEIGHT_STEPS + 0.5) / WEIGHT_STEPS, exponent)
         rounded = np.where(unusual, own, rounded)

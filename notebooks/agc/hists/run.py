@@ -13,12 +13,12 @@ from coffea.processor import accumulate
 
 from agc.errors import (
     AnalysisError,
+    InputFileError,
     UnknownProcessError,
-    UnreadableFileError,
 )
 from agc.hists.fill import normalised
 from agc.hists.tasks import Processor, Tallying, task_of
-from agc.inputs.filesets import generated_events
+from agc.inputs.filesets import generated_events, require_entries
 from agc.inputs.metrics import Metrics
 from agc.inputs.pieces import Piece, pieces_of, run_tasks
 
@@ -290,12 +290,13 @@ def _compare_with_catalog(
 ) -> None:
     """Put an error beside the tally of a file that has not all of its events."""
     for dataset, tallies in files.items():
-        entries = fileset[dataset].get("entries", {})
         for file, tally in tallies.items():
-            listed = entries.get(file, tally["events"])
-            if not tally["errors"] and listed != tally["events"]:
-                cause = f"it has {tally['events']} events, its catalog says {listed}"
-                tally["errors"].add(UnreadableFileError(file, cause))
+            if tally["errors"]:
+                continue
+            try:
+                require_entries(fileset[dataset], file, tally["events"])
+            except InputFileError as error:
+                tally["errors"].add(error)
 
 
 def _require_all(

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import awkward as ak
 import numpy as np
 
-from agc.errors import InputFileError, UnreadableFileError
+from agc.errors import InputFileError
 from agc.hists.build import empty_histogram
 from agc.hists.fill import in_steps
 from agc.hzz.columns import BRANCHES, TREE, events_of
 from agc.hzz.samples import DATA, LUMI_PB, VARIATIONS, hzz_config
 from agc.inputs.config import NOMINAL
-from agc.inputs.filesets import Fileset, event_weight
+from agc.inputs.filesets import Fileset, event_weight, require_entries
 from agc.inputs.pieces import Piece, pieces_of, run_tasks
 from agc.inputs.rootfiles import entries_and_uuid, load_arrays
 
@@ -83,10 +83,7 @@ def run_hzz(
         for file in dataset["files"]:
             whole = Piece(name, (process, NOMINAL), file, TREE)
             entries = entries_and_uuid(file, TREE, BRANCHES)["numentries"]
-            listed = dataset.get("entries", {}).get(file, entries)
-            if listed != entries:
-                cause = f"it has {entries} events, its catalog says {listed}"
-                raise UnreadableFileError(file, cause)
+            require_entries(dataset, file, entries)
             pieces += pieces_of(whole, entries, chunksize)
     task = partial(_tally, selection=selection, mass=mass)
     found = run_tasks(task, pieces, executor, description="Processing")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from agc.errors import CatalogError
+from agc.errors import CatalogError, UnreadableFileError
 from agc.inputs.catalog import Catalog, fetch_catalog
 from agc.inputs.samples import LUMI_PB, SAMPLES, Sample
 
@@ -21,6 +21,7 @@ __all__ = [
     "event_weight",
     "fileset_label",
     "generated_events",
+    "require_entries",
     "sample_table",
     "standin_fileset",
     "ttbar_fileset",
@@ -91,6 +92,14 @@ def event_weight(dataset: Dataset, *, lumi_pb: float) -> float:
     return float(
         metadata["xsec_pb"] * lumi_pb / (generated_events(dataset) or math.nan)
     )
+
+
+def require_entries(dataset: Mapping[str, Any], file: str, entries: int) -> None:
+    """Raise `UnreadableFileError` unless a file has the events that are listed."""
+    listed = dataset.get("entries", {}).get(file, entries)
+    if listed != entries:
+        cause = f"it has {entries} events, its catalog says {listed}"
+        raise UnreadableFileError(file, cause)
 
 
 def generated_events(
