@@ -26,8 +26,9 @@ root_only = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root can act as a second user"
 )
 
-#: The second user.
+#: The second user, and how a program runs as that one.
 NOBODY = 65534
+AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 
 
 @pytest.fixture
@@ -208,11 +209,10 @@ def test_a_second_user_reads_neither_caches_nor_sessions(shared: Path) -> None:
     extra, _ = writable_environment({"HOME": "/proc/none", "TMPDIR": str(shared)})
     cache = Path(extra["NUMBA_CACHE_DIR"]).parent
     session = new_session(Settings(dask_shared_folder=shared)).path
-    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     for folder in (cache, session):
         for words in (["ls", folder], ["touch", folder / "new"]):
             done = subprocess.run(
-                [*user, *words], capture_output=True, text=True, check=False
+                [*AS_NOBODY, *words], capture_output=True, text=True, check=False
             )
             assert "ermission denied" in done.stderr
 
@@ -222,8 +222,7 @@ def test_a_second_user_reads_neither_caches_nor_sessions(shared: Path) -> None:
 def test_a_clone_that_somebody_else_ran_first_works(
     shared: Path, repository: Path
 ) -> None:
-    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    reached = [*user, sys.executable, "-c", "import numba"]
+    reached = [*AS_NOBODY, sys.executable, "-c", "import numba"]
     if subprocess.run(reached, check=False, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("another user does not reach this Python")
     package = shared.parent / "agc"
@@ -235,7 +234,7 @@ def test_a_clone_that_somebody_else_ran_first_works(
     )
     (package / "twice.py").write_text(text)
     program = [sys.executable, "-B", "-c", "from agc.twice import *; print(twice(2))"]
-    for words in (program, [*user, *program]):
+    for words in (program, [*AS_NOBODY, *program]):
         done = subprocess.run(
             words,
             cwd=shared.parent,

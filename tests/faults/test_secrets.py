@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from casa_env.doctor import servicex
 from casa_env.errors import CasaEnvError, SettingsError, TrackingError
 from casa_env.lab.extension import hub_token
 from casa_env.models.mlflow import as_tracking_error, server_version
+from support.webservers import Quiet, website
 
 SECRET = "not-for-others"  # noqa: S105 - made up
 
@@ -34,25 +33,16 @@ def server(code: int, location: str = "") -> Iterator[tuple[str, list[str]]]:
     """Answer every request in one way; give the URL, and what was authorised how."""
     seen: list[str] = []
 
-    class Server(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Server(Quiet):
+        def do_GET(self) -> None:  # noqa: N802 - http.server's name
             seen.append(str(self.headers["Authorization"]))
-            self.send_response(code)
-            if location:
-                self.send_header("Location", location + self.path)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+            to = {"Location": location + self.path} if location else {}
+            self.answer(code, b"{}", **to)
 
         do_POST = do_GET  # noqa: N815 - as http.server names it
 
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}", seen
-        running.shutdown()
+    with website(Server) as url:
+        yield url, seen
 
 
 def hub(url: str, _: Path) -> None:

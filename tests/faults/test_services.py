@@ -12,8 +12,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager, contextmanager
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from casa_env.models.mlflow import connect
 from casa_env.network import spare_loopback
 from support.certificates import Authority
 from support.processes import free_port
+from support.webservers import Quiet, website
 
 PASSWORD = "not-for-others"  # noqa: S105 - made up
 BASIC = "Basic " + base64.b64encode(f"alice:{PASSWORD}".encode()).decode()
@@ -46,17 +47,12 @@ EXPERIMENT = {
 def mlflow_server(let_in: str = "", tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Answer as far as MLflow's first questions go; know who is let in."""
 
-    class Server(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Server(Quiet):
+        def do_GET(self) -> None:  # noqa: N802 - http.server's name
             known = self.headers["Authorization"] == let_in or not let_in
             about = json.dumps({"experiment": EXPERIMENT} if known else {})
             body = "3.4.0" if self.path == "/version" else about
-            self.send_response(200 if known else 401)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None: ...
+            self.answer(200 if known else 401, body.encode())
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
         if tls is not None:
@@ -204,24 +200,14 @@ def bucket_answers() -> str:
         return s3(load_settings(s3_endpoint=url, s3_region="here", **key)).evidence
 
 
-@contextmanager
-def answering(content: str) -> Iterator[str]:
+def answering(content: str) -> AbstractContextManager[str]:
     """Answer every request with the same."""
 
-    class Server(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = content.encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    class Server(Quiet):
+        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+            self.answer(200, content.encode())
 
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    return website(Server)
 
 
 @pytest.fixture

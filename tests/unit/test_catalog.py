@@ -22,6 +22,7 @@ from agc.inputs.catalog import (
 )
 from agc.inputs.filesets import catalog_fileset, ttbar_fileset
 from agc.inputs.samples import SAMPLES
+from support.webservers import Quiet, website
 
 #: Files and events of each sample: the AGC's catalog at c37bf59.
 PUBLISHED = {
@@ -171,25 +172,21 @@ def test_two_downloads_of_one_file_do_not_spoil_each_other(tmp_path: Path) -> No
     content = bytes(range(256)) * 10_000
     both = threading.Barrier(2, timeout=60)
 
-    class InTurns(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class InTurns(Quiet):
+        protocol_version = "HTTP/1.0"  # the end of the connection ends the file
+
+        def do_GET(self) -> None:  # noqa: N802 - http.server's name
             self.send_response(200)
             self.end_headers()
             for start in range(0, len(content), 500_000):
                 both.wait()  # neither is ahead of the other by more than a piece
                 self.wfile.write(content[start : start + 500_000])
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), InTurns) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/events.root"
+    with website(InTurns) as url, ThreadPoolExecutor(2) as pool:
 
         def download(_: int) -> bytes:
-            return fetched(url, None, without="", cache=tmp_path).read_bytes()
+            place = f"{url}/events.root"
+            return fetched(place, None, without="", cache=tmp_path).read_bytes()
 
-        with ThreadPoolExecutor(2) as pool:
-            found = list(pool.map(download, range(2)))
-        server.shutdown()
+        found = list(pool.map(download, range(2)))
     assert found == [content, content]
