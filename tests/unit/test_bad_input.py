@@ -27,6 +27,7 @@ from agc.errors import (
     UnreadableFileError,
 )
 from agc.fast.columns import BRANCHES
+from agc.inputs.columns import flat_columns
 from agc.ttbar.ml.training_data import training_data
 from agc.ttbar.runs import run_ttbar
 from support.nanoaod import fileset_of, random_events, write_file
@@ -364,3 +365,13 @@ def test_errors_survive_the_way_back_from_a_worker() -> None:
     assert type(back) is MissingBranchError
     assert (back.file, back.cause) == (error.file, error.cause)
     assert str(back) == str(error)
+
+
+def test_a_column_without_a_type_stays_as_it_is() -> None:
+    """`Config.columns` says so: None takes a branch's own type."""
+    arrays = {"Pileup_nPU": ak.Array([3, 4]), "Tau_charge": ak.Array([[1], [-1, 1]])}
+    values, offsets = flat_columns(arrays, dict.fromkeys(arrays))
+    assert {name: one.dtype for name, one in values.items()} == dict.fromkeys(
+        arrays, np.dtype(np.int64)
+    )
+    assert list(offsets) == ["Tau"]

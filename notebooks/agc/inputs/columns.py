@@ -34,7 +34,7 @@ _SHOWN = 60
 
 def flat_columns(
     arrays: Mapping[str, ak.Array],
-    branches: Mapping[str, npt.DTypeLike],
+    branches: Mapping[str, npt.DTypeLike | None],
     *,
     file: str = "the events",
 ) -> tuple[dict[str, Any], dict[str, IntArray]]:
@@ -45,7 +45,7 @@ def flat_columns(
     arrays
         One for each branch: a value per event, or a list per event.
     branches
-        The branches wanted, and the type of each.
+        The branches wanted, and the type of each; None: as it is.
     file
         Where they come from, for error messages.
 
@@ -64,22 +64,22 @@ def flat_columns(
     """
     columns: dict[str, Any] = {}
     offsets: dict[str, IntArray] = {}
-    lists: dict[str, bool] = {}
+    lists = dict.fromkeys(_LISTS, True) | dict.fromkeys(_VALUES, False)
     n_events = len(arrays[next(iter(branches))]) if branches else 0
     for name, wanted in branches.items():
-        dtype, collection = np.dtype(wanted), name.split("_")[0]
-        starts, values = _flat(arrays[name], name, dtype, file)
-        if len(arrays[name]) != n_events:
-            cause = f"branch {name} has {len(arrays[name])} events, others {n_events}"
+        column, collection = arrays[name], name.split("_")[0]
+        dtype = None if wanted is None else np.dtype(wanted)
+        if len(column) != n_events:
+            cause = f"branch {name} has {len(column)} events, others {n_events}"
             raise UnreadableFileError(file, cause)
-        if starts is None and collection in _LISTS and not n_events:
+        flat = _flat(column, dtype)
+        if flat is None:
+            raise _not_as_wanted(name, column, dtype, file, lists.get(collection))
+        starts, values = flat
+        if starts is None and lists.get(collection) and not n_events:
             starts = np.zeros(1, np.int64)  # no event, no type: as good as empty lists
-        is_list = starts is not None
-        expected = collection in _LISTS or (
-            collection not in _VALUES and lists.setdefault(collection, is_list)
-        )
-        if is_list != expected:
-            raise _not_as_wanted(name, arrays[name], dtype, file, expected=expected)
+        if (starts is not None) != lists.setdefault(collection, starts is not None):
+            raise _not_as_wanted(name, column, dtype, file, lists[collection])
         columns[name] = _frozen(_converted(name, values, dtype, file), dtype)
         if starts is None:
             continue
@@ -90,19 +90,22 @@ def flat_columns(
 
 
 def _flat(
-    column: ak.Array, name: str, dtype: np.dtype[Any], file: str
-) -> tuple[IntArray | None, npt.NDArray[Any]]:
-    """Return list offsets starting at 0 (None for one value per event) and values."""
+    column: ak.Array, dtype: np.dtype[Any] | None
+) -> tuple[IntArray | None, npt.NDArray[Any]] | None:
+    """Return list offsets starting at 0 (None for one value per event) and values.
+
+    Nothing is returned of a column that is neither: text, lists of lists, records.
+    """
     import awkward as ak
 
     layout = ak.materialize(column).layout
-    if isinstance(layout, ak.contents.EmptyArray):
-        return None, np.empty(0, dtype)
     if isinstance(layout, ak.contents.NumpyArray):
-        flat = layout.purelist_depth == 1
+        simple = layout.purelist_depth == 1
     else:
-        flat = isinstance(layout, ak.contents.ListOffsetArray) and not layout.offsets[0]
-    if not flat:
+        simple = isinstance(layout, ak.contents.ListOffsetArray) and (
+            not layout.offsets[0]
+        )
+    if not simple:
         layout = ak.to_packed(ak.from_regular(column, axis=None), highlevel=False)
     starts, content = None, layout
     if layout.is_list and layout.parameter("__array__") is None:
@@ -115,27 +118,29 @@ def _flat(
         and content.purelist_depth == 1
         and content.parameter("__array__") is None
     ):
-        raise _not_as_wanted(name, column, dtype, file)
+        return None
     return starts, ak.to_numpy(content)
 
 
 def _converted(
-    name: str, values: npt.NDArray[Any], dtype: np.dtype[Any], file: str
+    name: str, values: npt.NDArray[Any], dtype: np.dtype[Any] | None, file: str
 ) -> npt.NDArray[Any]:
     """Return values of the type wanted, or say which of them it cannot hold.
 
     Integers may become floats, and other integers that hold them; flags may be written
     as the integers 0 and 1. Nothing else changes its kind.
     """
-    if values.dtype == dtype:
+    if dtype is None or values.dtype == dtype:
         return values
     kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "biu"}
     if values.dtype.kind not in kinds.get(dtype.kind, ""):
         cause = f"branch {name} holds {values.dtype.name}, wanted is {dtype.name}"
         raise UnreadableFileError(file, cause)
-    if dtype.kind == "f" or not len(values):
+    if dtype.kind == "f":
         return values
-    low, high = (0, 1) if dtype.kind == "b" else _limits(dtype)
+    low, high = (0, 1)
+    if dtype.kind != "b":
+        low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     bad = (values < low) | (values > high)
     if bad.any():
         cause = f"branch {name} holds {values[bad][0]}, which no {dtype.name} can be"
@@ -143,18 +148,12 @@ def _converted(
     return values
 
 
-def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
-    limits = np.iinfo(dtype)
-    return int(limits.min), int(limits.max)
-
-
 def _not_as_wanted(
     name: str,
     column: ak.Array,
-    dtype: np.dtype[Any],
+    dtype: np.dtype[Any] | None,
     file: str,
-    *,
-    expected: bool | None = None,
+    is_list: bool | None,  # noqa: FBT001 - what a list of such columns says
 ) -> UnreadableFileError:
     """Return the error that names what was found and what was wanted."""
     import awkward as ak
@@ -162,17 +161,14 @@ def _not_as_wanted(
     found = str(ak.type(column).content)
     if len(found) > _SHOWN:
         found = f"{found[:_SHOWN]}…"
-    wanted = dtype.name
-    if expected:
-        wanted = f"var * {wanted} (a list per event)"
-    elif expected is not None or name.split("_", maxsplit=1)[0] in _VALUES:
-        wanted = f"{wanted} (one value per event)"
-    elif name.split("_", maxsplit=1)[0] in _LISTS:
-        wanted = f"var * {wanted} (a list per event)"
+    wanted = "numbers" if dtype is None else dtype.name
+    if is_list is not None:
+        of_event = f"var * {wanted} (a list" if is_list else f"{wanted} (one value"
+        wanted = f"{of_event} per event)"
     return UnreadableFileError(file, f"branch {name} holds {found}, wanted is {wanted}")
 
 
-def _frozen(values: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def _frozen(values: npt.NDArray[Any], dtype: npt.DTypeLike | None) -> npt.NDArray[Any]:
     """Return a contiguous read-only view or copy: one array type for the compiler."""
     array = np.ascontiguousarray(values, dtype=dtype).view()
     array.flags.writeable = False

@@ -122,7 +122,7 @@ class Config:
     """HEPData's, to be found by."""
     variables: dict[str, Variable] = field(default_factory=dict)
     """What is histogrammed, by histogram; not all of it need be fitted."""
-    columns: dict[str, npt.DTypeLike] = field(default_factory=dict)
+    columns: dict[str, npt.DTypeLike | None] = field(default_factory=dict)
     """The branches that are read, and their types; None: as they are in the file."""
 
     constants: dict[str, float] = field(default_factory=dict)

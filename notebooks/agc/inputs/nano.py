@@ -23,7 +23,7 @@ _KINDS = {
 
 def nano_events(
     arrays: Mapping[str, ak.Array],
-    columns: Mapping[str, npt.DTypeLike],
+    columns: Mapping[str, npt.DTypeLike | None],
     metadata: Mapping[str, Any],
     *,
     file: str = "the events",

@@ -71,7 +71,7 @@ def run_tasks(
 
 
 def read_piece(
-    piece: Piece, branches: Mapping[str, npt.DTypeLike], chunksize: int | None
+    piece: Piece, branches: Mapping[str, npt.DTypeLike | None], chunksize: int | None
 ) -> tuple[dict[str, ak.Array], int, int]:
     """Read a piece, or of a whole file the first piece.
 
