@@ -48,7 +48,7 @@ def page() -> dict[str, Any]:
         "launcher_entry": {
             "enabled": here,
             "title": "MLflow",
-            "category": "Other",
+            "category": "Notebook",  # JupyterLab shows no icon of ours in others
             "icon_path": str(Path(__file__).with_name("mlflow.svg")),
         },
     }

@@ -115,6 +115,7 @@ def client(cluster: dict[str, Any], new_user: dict[str, str]) -> Iterator[Client
 
 def test_the_first_page_is_calm(opened: Page) -> None:
     opened.see("#jp-main-dock-panel .lm-TabBar-tab")
+    opened.see(".jp-LauncherCard img[src*='server-proxy/icon/mlflow']")
     opened.keep("first-page")
     assert opened.all(".jp-Dialog, .Toastify__toast, .jp-toast") == []
     assert opened.console_errors() == []
