@@ -98,6 +98,7 @@ def lab_command(
     command += ["--ServerApp.ip=127.0.0.1"]
     command += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={clone}"]
     command += [f"--ServerApp.base_url={base_path(base_url)}"]
+    command += ["--FileContentsManager.post_save_hook=casa_env.lab.clean.saved"]
     if (clone / WELCOME).is_file():
         command += [f"--LabApp.default_url=/lab/tree/{WELCOME}"]
     command += ["--log-level=WARN", "--LabApp.log_level=WARN"] if quiet else []
