@@ -227,8 +227,12 @@ def _terminate(number: int, _: object) -> None:
 
 def _lab(options: argparse.Namespace) -> None:
     """Become JupyterLab, which prints the URL to open."""
-    from casa_env.lab.clean import keep_clean
-    from casa_env.lab.extension import clone_root, lab_command, lab_environment
+    from casa_env.lab.extension import (
+        clone_root,
+        keep_clean,
+        lab_command,
+        lab_environment,
+    )
 
     clone = clone_root()
     keep_clean(clone)

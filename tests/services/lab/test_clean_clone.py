@@ -14,8 +14,7 @@ import nbformat
 import pytest
 import requests
 
-from casa_env.lab.clean import keep_clean
-from casa_env.lab.extension import lab_command, lab_environment
+from casa_env.lab.extension import keep_clean, lab_command, lab_environment
 from support.lab import PATIENCE_S, Lab, running_lab
 
 #: What JupyterLab 4.6 writes into a notebook that an IPython kernel has run.
