@@ -170,10 +170,8 @@ def _recorded(job_class: Any, session: Session) -> Any:  # noqa: ANN401 - untype
 def _submit(cluster: Any, settings: Settings, session: Session) -> None:  # noqa: ANN401
     """Submit the first jobs, or let awaiting the cluster do so; clear as it closes."""
     least = settings.dask_workers or 1
-    for _ in range(least):
-        cluster.worker_spec.update(cluster.new_worker_spec())
 
-    def adapt() -> None:
+    def begin() -> None:
         chosen = cluster.scheduler_spec["options"]
         host = host_and_port(cluster.scheduler_address) or ("",)
         if is_loopback(host[0]) and not (chosen.get("host") or chosen.get("interface")):
@@ -181,8 +179,10 @@ def _submit(cluster: Any, settings: Settings, session: Session) -> None:  # noqa
             where = ", ".join(name for _, name in socket.if_nameindex())
             step = "Set dask_interface to one that they reach; lo, if they run here."
             raise ClusterError(what, looked_at=f"interfaces: {where}", next_step=step)
+        while len(cluster.worker_spec) < least:
+            cluster.worker_spec.update(cluster.new_worker_spec())
         if settings.dask_max_workers:
             cluster.adapt(minimum=least, maximum=settings.dask_max_workers)
 
     cluster.casa_env_session = session
-    session.follow(cluster, adapt)
+    session.follow(cluster, begin)
