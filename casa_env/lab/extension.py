@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from typing import Any, Final
 
 from casa_env.errors import CasaEnvError, CredentialsError, SettingsError
 from casa_env.settings import Settings, load_settings
-from casa_env.settings.places import content_of
+from casa_env.settings.places import content_of, whole
 
 logger = logging.getLogger(__name__)
 
@@ -137,12 +136,9 @@ def write_token(token: str, path: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
         if content_of(path, named=True).decode().strip() == token:
             return False
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # its mode is 0700
-        new = Path(folder, path.name)
+    with whole(path) as new:
         new.touch(mode=0o600)
         new.write_text(token)
-        new.replace(path)
     return True
 
 
