@@ -10,7 +10,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -20,7 +19,7 @@ from typing import Any, Final
 
 from casa_env.errors import CasaEnvError, CredentialsError, SettingsError
 from casa_env.settings import Settings, load_settings
-from casa_env.settings.places import content_of
+from casa_env.settings.places import content_of, whole
 
 logger = logging.getLogger(__name__)
 
@@ -187,12 +186,9 @@ def write_token(token: str, path: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
         if content_of(path, named=True).decode().strip() == token:
             return False
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # its mode is 0700
-        new = Path(folder, path.name)
+    with whole(path) as new:
         new.touch(mode=0o600)
         new.write_text(token)
-        new.replace(path)
     return True
 
 
