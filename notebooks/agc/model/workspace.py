@@ -14,6 +14,7 @@ import numpy as np
 from agc.hists.spectra import contents, spectrum, variances
 from agc.inputs.config import NOMINAL
 from agc.model.templates import check_templates, fitted_processes
+from casa_env.settings.places import own_folder
 
 if TYPE_CHECKING:
     import hist
@@ -121,7 +122,7 @@ def build_workspace(
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="agc-templates-") as temporary:
             return build_workspace(templates, data, config, folder=Path(temporary))
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     import cabinetry
 
     router = cabinetry.route.Router()
