@@ -223,7 +223,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.sampled_from(SAMPLES))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_both_engines_equal_the_oracle_on_any_events(rows: Any, sample: Any) -> None:
     events = events_from(rows)
     oracle = oracle_counts(events, sample.process, sample.variation)
@@ -237,7 +237,7 @@ def test_both_engines_equal_the_oracle_on_any_events(rows: Any, sample: Any) -> 
 
 
 @given(EVENTS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_events_one_by_one_give_what_they_give_together(rows: Any) -> None:
     events = events_from(rows)
     whole = counts_of(events, "wjets", "nominal", "columnar")
@@ -270,9 +270,9 @@ def test_both_engines_are_identical_on_many_events(process: str) -> None:
 @pytest.fixture(scope="module")
 def small_fileset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("nanoaod")
-    events = random_events(120)
+    events = random_events(60)
     files = [
-        write_file(folder / f"part{i}.root", events[40 * i : 40 * (i + 1)])
+        write_file(folder / f"part{i}.root", events[20 * i : 20 * (i + 1)])
         for i in range(3)
     ]
     return fileset_of({"ttbar__nominal": files, "wjets__nominal": files[:1]})

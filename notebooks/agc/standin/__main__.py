@@ -61,7 +61,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Make samples and their manifests.
 
-    Returns 130 after Ctrl-C, which leaves finished samples only.
+    Returns 130 after Ctrl-C, which leaves finished samples, and batches that the next
+    call goes on from.
     """
     from tqdm import tqdm  # type: ignore[import-untyped]  # it has no types
 
@@ -86,10 +87,13 @@ def main(argv: list[str] | None = None) -> int:
             for task in tasks:
                 folder = arguments.output / task.folder
                 folder.mkdir(parents=True, exist_ok=True)
-                with closing(produce(task, workers=arguments.workers)) as batches:
-                    for name, generated, sample in batches:
+                kept = arguments.output / ".batches"
+                with closing(
+                    produce(task, workers=arguments.workers, batches=kept)
+                ) as batches:
+                    for name, followed, sample in batches:
                         bar.set_description(name)
-                        bar.update(generated)
+                        bar.update(followed)
                         if sample is None:
                             continue
                         entry = save(task, name, sample, folder)
@@ -98,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
                             f"events, {entry['size_bytes'] / 1e6:.2f} MB"
                         )
     except KeyboardInterrupt:
-        _say("interrupted: finished samples are kept", file=sys.stderr)
+        _say("interrupted: the same command goes on from here", file=sys.stderr)
         return _INTERRUPTED
     for task in tasks:
         _say(f"{arguments.output / task.folder / MANIFEST}: {task.layout.label}")

@@ -29,6 +29,7 @@ from agc.standin.generator import (
     detector_rng,
     first_ancestor,
     generate,
+    generate_leptonic,
     is_last_copy,
     pythia_seed,
 )
@@ -142,10 +143,17 @@ def ttbar_batch(name: str, recipe: Recipe, batch: int) -> Events:
     """Generate and reconstruct one batch, from 0, of a sample of the ttbar task.
 
     The result depends on the arguments only. ``luminosityBlock`` is the batch's number
-    plus one; ``event`` counts the generated events of the whole sample from one.
+    plus one; ``event`` counts the events of the whole sample that were followed from
+    the hard process on, from one.
     """
     seed, rng = pythia_seed(name, batch), detector_rng(name, batch)
-    particles = generate(recipe.settings, seed=seed, n_events=recipe.batch_size)
+    if recipe.leptonic:
+        particles, generated = generate_leptonic(
+            recipe.settings, seed=seed, n_events=recipe.batch_size
+        )
+    else:
+        generated = recipe.batch_size
+        particles = generate(recipe.settings, seed=seed, n_events=generated)
 
     def counted(objects: Collection) -> NDArray[np.int64]:
         rows = objects.event[objects.counted]
@@ -170,7 +178,7 @@ def ttbar_batch(name: str, recipe: Recipe, batch: int) -> Events:
     }
     for collection, objects in collections.items():
         columns |= collection_columns(collection, objects, keep)
-    return Events(columns, recipe.batch_size)
+    return Events(columns, generated)
 
 
 def hzz_batch(name: str, recipe: Recipe, batch: int) -> Events:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ __all__ = [
     "detector_rng",
     "first_ancestor",
     "generate",
+    "generate_leptonic",
     "generator_version",
     "has_quark",
     "is_last_copy",
@@ -46,6 +47,8 @@ _CROSS_SECTION_EVENTS = 40_000
 #: The edge of the forward calorimeter.
 _ABS_ETA_MAX = 5.0
 _NEUTRINOS = (12, 14, 16)
+#: First and last code of the charged leptons and neutrinos.
+_LEPTONS = (11, 16)
 _GLUON, _BOTTOM = 21, 5
 #: The first codes of hadrons, and of those with three quarks.
 _HADRONS, _BARYONS = 100, 1000
@@ -121,7 +124,7 @@ def generator_version() -> str:
     return version("pythia8mc")
 
 
-def _pythia(settings: Iterable[str], seed: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  # pythia8mc has no types
+def _pythia(settings: Iterable[str], seed: int, hooks: object = None):  # type: ignore[no-untyped-def]  # noqa: ANN202  # pythia8mc has no types
     try:
         import pythia8mc
     except ModuleNotFoundError as err:
@@ -133,6 +136,8 @@ def _pythia(settings: Iterable[str], seed: int):  # type: ignore[no-untyped-def]
         if not pythia.readString(line):
             msg = f"Pythia {generator_version()} does not know the setting {line!r}"
             raise GeneratorError(msg)
+    if hooks is not None:
+        pythia.setUserHooksPtr(hooks)
     if not pythia.init():
         msg = f"Pythia {generator_version()} cannot start with {list(settings)}"
         raise GeneratorError(msg)
@@ -179,7 +184,39 @@ def _particles_of(batch: ak.Array) -> Particles:
 
 def generate(settings: Iterable[str], *, seed: int, n_events: int) -> Particles:
     """Generate events with some settings besides those of every sample."""
-    batch = _pythia(settings, seed).nextBatch(n_events)
+    return _generated(settings, seed, n_events)
+
+
+def generate_leptonic(
+    settings: Iterable[str], *, seed: int, n_events: int
+) -> tuple[Particles, int]:
+    """Generate events whose hard process, with its decays, has a lepton.
+
+    Returns them, and how many events of any kind Pythia started for them.
+    """
+    import pythia8mc
+
+    class Leptonic(pythia8mc.UserHooks):  # type: ignore[misc]  # it has no types
+        """Drops other events before their showers."""
+
+        tried = 0
+
+        def canVetoProcessLevel(self) -> bool:  # noqa: N802  # Pythia's name
+            return True
+
+        def doVetoProcessLevel(self, process: Any) -> bool:  # noqa: ANN401, N802
+            self.tried += 1
+            kinds = (abs(process[i].id()) for i in range(process.size()))
+            return not any(_LEPTONS[0] <= kind <= _LEPTONS[1] for kind in kinds)
+
+    hooks = Leptonic()
+    return _generated(settings, seed, n_events, hooks), hooks.tried
+
+
+def _generated(
+    settings: Iterable[str], seed: int, n_events: int, hooks: object = None
+) -> Particles:
+    batch = _pythia(settings, seed, hooks).nextBatch(n_events)
     if len(batch) != n_events:
         msg = f"Pythia generated {len(batch)} of {n_events} events with seed {seed}"
         raise GeneratorError(msg)

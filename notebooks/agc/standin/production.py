@@ -9,13 +9,14 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import signal
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from agc.hzz import samples as hzz_samples
 from agc.inputs import samples
@@ -55,6 +56,9 @@ _SEEDS = (
 )
 
 
+Simulate: TypeAlias = Callable[[str, Recipe, int], Events]
+
+
 @dataclass(frozen=True)
 class Task:
     """The samples of one analysis task, and how they are made."""
@@ -68,7 +72,7 @@ class Task:
     recipes: Mapping[str, Recipe]
     """By sample."""
 
-    simulate: Callable[[str, Recipe, int], Events]
+    simulate: Simulate
     """Makes one batch; a function that other processes can import."""
 
     normalisation: Callable[[str, Recipe, int], dict[str, float]]
@@ -124,19 +128,43 @@ def _quiet_worker() -> None:
     os.close(null)
 
 
+def _code_digest() -> str:
+    """Return what tells one state of the code, and of Pythia, from another."""
+    digest = hashlib.sha256(generator_version().encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _made(
+    kept: Path | None, simulate: Simulate, name: str, recipe: Recipe, batch: int
+) -> Events:
+    """Return a batch, from the folder of earlier runs where it is there."""
+    from joblib import Memory  # type: ignore[import-untyped]  # it has no types
+
+    events: Events = Memory(kept, verbose=0).cache(simulate)(name, recipe, batch)
+    return events
+
+
 def produce(
-    task: Task, *, workers: int
+    task: Task, *, workers: int, batches: Path | None = None
 ) -> Generator[tuple[str, int, Events | None], None, None]:
     """Simulate a task's samples on some processes, which change nothing in the result.
 
+    Finished batches are kept in a folder ``batches``, if there is one, and not made
+    again by the same code; a finished sample's are removed.
+
     Yields, for each batch that is finished, its sample's name, how many events were
-    generated in it, and, with a sample's last batch, the sample.
+    followed in it, and, with a sample's last batch, the sample.
     """
+    folder = batches and batches / _code_digest()
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_quiet_worker
     ) as pool:
         places = {
-            pool.submit(task.simulate, name, recipe, batch): (name, batch)
+            pool.submit(
+                _made, folder and folder / name, task.simulate, name, recipe, batch
+            ): (name, batch)
             for name, recipe in task.recipes.items()
             for batch in range(recipe.batches)
         }
@@ -145,16 +173,18 @@ def produce(
             for future in as_completed(places):
                 name, batch = places.pop(future)
                 done[name][batch] = future.result()
-                generated = done[name][batch].generated
+                followed = task.recipes[name].batch_size
                 if len(done[name]) < task.recipes[name].batches:
-                    yield name, generated, None
+                    yield name, followed, None
                     continue
-                batches = [part for _, part in sorted(done.pop(name).items())]
+                parts = [part for _, part in sorted(done.pop(name).items())]
                 sample = Events(
-                    concatenated(part.columns for part in batches),
-                    sum(part.generated for part in batches),
+                    concatenated(part.columns for part in parts),
+                    sum(part.generated for part in parts),
                 )
-                yield name, generated, sample
+                yield name, followed, sample
+                if folder:
+                    shutil.rmtree(folder / name)
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -28,6 +28,11 @@ holds for the t-channel.
 fraction of the W, so the top quark's W decays to leptons only. All other top quarks
 decay inclusively.
 
+*Leptons.* Of top pairs, the t-channel and tW only events with a lepton in the hard
+process, decays included, are followed; the others count in the normalisation. What is
+lost are leptons from hadrons and hadrons taken for leptons beside hadronic decays only:
+one selected top pair in 760.
+
 *Systematic samples.* ``scaleup``/``scaledown``: factors of 2 on the renormalisation and
 factorisation scales (4 on their squares, which is what Pythia's settings take) of the
 hard process and of both showers. ``PS_var``: the Vincia antenna shower, its first
@@ -99,7 +104,10 @@ class Recipe:
     """How many batches the shipped sample has."""
 
     batch_size: int = 1000
-    """Generated events in a batch."""
+    """Events in a batch that are followed from the hard process to the detector."""
+
+    leptonic: bool = False
+    """Whether only events with a lepton from the hard process are followed."""
 
     inclusive: tuple[str, ...] = ()
     """Settings of the whole process, where ``settings`` generate a part of it."""
@@ -165,19 +173,27 @@ TTBAR = {
     "ttbar__nominal": Recipe(
         "gg, qqbar -> ttbar, simple shower",
         _TOP_PAIR,
-        batches=130,
+        batches=280,
+        leptonic=True,
         truth=True,
     ),
     "ttbar__scaledown": Recipe(
-        "as nominal, all scales x 0.5", (*_TOP_PAIR, *_scales(0.5)), batches=40
+        "as nominal, all scales x 0.5",
+        (*_TOP_PAIR, *_scales(0.5)),
+        batches=110,
+        leptonic=True,
     ),
     "ttbar__scaleup": Recipe(
-        "as nominal, all scales x 2", (*_TOP_PAIR, *_scales(2.0)), batches=40
+        "as nominal, all scales x 2",
+        (*_TOP_PAIR, *_scales(2.0)),
+        batches=110,
+        leptonic=True,
     ),
     "ttbar__ME_var": Recipe(
         "as nominal, CTEQ6L1 and no emission above the factorisation scale",
         (*_TOP_PAIR, "PDF:pSet = 8", "SpaceShower:pTmaxMatch = 1"),
-        batches=60,
+        batches=200,
+        leptonic=True,
     ),
     "ttbar__PS_var": Recipe(
         "gg, qqbar -> ttbar, Vincia shower",
@@ -187,8 +203,9 @@ TTBAR = {
             "Vincia:pTmaxMatch = 2",
             "Vincia:pTdampMatch = 0",
         ),
-        batches=160,
+        batches=560,
         batch_size=250,
+        leptonic=True,
     ),
     "single_top_s_chan__nominal": Recipe(
         "q qbar' -> W* -> t b, t -> b l nu",
@@ -198,7 +215,8 @@ TTBAR = {
     "single_top_t_chan__nominal": Recipe(
         "b q -> t q' by W exchange, unrestricted shower",
         ("Top:qq2tq(t:W) = on", "SpaceShower:pTmaxMatch = 2"),
-        batches=120,
+        batches=60,
+        leptonic=True,
     ),
     "single_top_tW__nominal": Recipe(
         "b g -> t H-, the H- with the W's mass, width and decays",
@@ -208,7 +226,8 @@ TTBAR = {
             "HiggsHchg:tanBeta = 1.",
             *_CHARGED_BOSON_LIKE_W,
         ),
-        batches=45,
+        batches=40,
+        leptonic=True,
     ),
     "wjets__nominal": Recipe(
         "W(-> l nu) + parton with pTHat > 20 GeV, unrestricted shower",
