@@ -54,6 +54,15 @@ def test_cells_are_short(notebook: nbformat.NotebookNode) -> None:
         assert len(cell.source.splitlines()) <= 30, cell.source
 
 
+def test_pictures_are_shown_with_a_text_for_those_who_cannot_see_them(
+    notebook: nbformat.NotebookNode,
+) -> None:
+    source = "\n".join(cell.source for cell in code_cells(notebook))
+    assert not re.search(r"display\((fig|pic|plot)|plt\.show|save_figure", source)
+    assert source.count("subplots(") == source.count("plt.close(figure)")
+    assert "show_figure(" in source
+
+
 def test_no_site_host_or_outside_path_is_named(notebook: nbformat.NotebookNode) -> None:
     outside = re.compile(r"[a-z]+://|localhost|127\.0\.0\.1|[\"'](?:/|~|\.\./)")
     for cell in code_cells(notebook):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -47,4 +48,10 @@ def test_what_is_added_reaches_the_fit_and_its_plots(tmp_path: Path) -> None:
     assert "slope" in {m["name"] for m in samples["ttbar"]["modifiers"]}
     for name in ("observable", "variations", "prefit", "postfit"):
         assert (tmp_path / f"results/{name}_leading_jet_pt.png").exists()
-    assert "not compared" in str(notebook.cells)
+    shown = str(notebook.cells)
+    assert "not compared" in shown
+    images = re.findall(r"<img (?:alt=\\?\"([^\"]*)\\?\")?", shown)
+    assert len(images) >= 10
+    assert all(images), "a picture without a text"
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", ())]
+    assert not any("image/png" in output.get("data", {}) for output in outputs)

@@ -112,6 +112,19 @@ def test_parities_share_no_event(data: TrainingData) -> None:
     assert (odd.event % 2).all()
 
 
+def test_what_models_are_judged_by_they_have_not_seen(data: TrainingData) -> None:
+    learned, untouched = data.split()
+    assert not set(learned.event) & set(untouched.event)
+    assert set(learned.event) | set(untouched.event) == set(data.event)
+    assert len(untouched.event) == pytest.approx(len(data.event) / 3, rel=0.1)
+    for part in (learned, untouched):
+        assert 0.4 < (part.event % 2).mean() < 0.6
+    one = untouched.event[0]
+    (place,) = np.flatnonzero(data.event == one)
+    np.testing.assert_array_equal(untouched.features[0], data.features[place])
+    assert untouched.right[0] == data.right[place]
+
+
 def test_a_sample_without_truth_says_what_it_lacks() -> None:
     files = standin_fileset()["ttbar__ME_var"]["files"]
     fileset = standin_fileset()

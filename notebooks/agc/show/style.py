@@ -1,8 +1,10 @@
-"""What every figure of the analysis shares: style, colours, labels, saving."""
+"""What every figure of the analysis shares: style, colours, labels, saving, showing."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["DOWN_COLOUR", "UP_COLOUR", "add_label", "save_figure", "styled"]
+__all__ = [
+    "DOWN_COLOUR",
+    "UP_COLOUR",
+    "add_label",
+    "save_figure",
+    "show_figure",
+    "styled",
+]
 
 #: The colours of variations upwards and downwards, from the sequence for colour-blind
 #: readers of M. Petroff, arXiv:2107.02270.
@@ -69,3 +78,21 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> tuple[Path, Path]
     with whole(pdf) as partial:
         figure.savefig(partial, **{**options, "metadata": {"CreationDate": None}})
     return png, pdf
+
+
+def show_figure(figure: Figure, path: Path, alt: str) -> None:
+    """Write a figure as `save_figure` does, and display the PNG in the notebook.
+
+    ``alt`` says in words what there is to see: screen readers read it.
+    """
+    from IPython.display import HTML, display
+
+    png, _ = save_figure(figure, path)
+    source = base64.b64encode(png.read_bytes()).decode()
+    width = round(figure.get_figwidth() * figure.dpi)
+    # A plain figure, or IPython's Image, comes without its text in JupyterLab.
+    image = (
+        f'<img alt="{html.escape(alt)}" width="{width}" '
+        f'src="data:image/png;base64,{source}">'
+    )
+    display(HTML(image))  # type: ignore[no-untyped-call]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agc.hists.spectra import rebinned
+from agc.hists.spectra import contents, rebinned, spectrum, variances
+from agc.inputs.config import NOMINAL
+from agc.inputs.samples import PROCESSES
 from agc.model.pseudodata import pseudodata
 from agc.model.workspace import build_workspace
 from agc.ttbar.features import FEATURES
@@ -23,8 +25,9 @@ __all__ = ["FIT_FEATURES", "FeatureFit", "feature_fit", "feature_templates"]
 #: reference implementation, c37bf59).
 FIT_FEATURES = tuple(FEATURES[i].name for i in (0, 1, 2, 4, 5, 6, 7))
 
-#: How many bins of the histograms make one here: a small sample leaves others empty.
-MERGED_BINS = 5
+#: Simulated events, as many of equal weight as know the total as well, for which a bin
+#: is worth drawing; with fewer, five bins of the histograms make one.
+EVENTS_PER_BIN, MERGED_BINS = 100, 5
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,22 @@ def feature_templates(
     Returns
     -------
     dict of str to hist.Hist
-        Those of `FIT_FEATURES`, five bins each. The input is unchanged.
+        Those of `FIT_FEATURES`, 25 or, of a small sample, five bins each. The input is
+        unchanged.
     """
-    return {name: rebinned(features[name], merged=MERGED_BINS) for name in FIT_FEATURES}
+    return {
+        name: rebinned(features[name], merged=_merged(features[name]))
+        for name in FIT_FEATURES
+    }
+
+
+def _merged(histogram: hist.Hist[Any]) -> int:
+    nominal = [spectrum(histogram, process, NOMINAL) for process in PROCESSES]
+    value, variance = (
+        sum(of(x).sum() for x in nominal) for of in (contents, variances)
+    )
+    enough = EVENTS_PER_BIN * histogram.axes["observable"].size
+    return 1 if value**2 >= enough * variance > 0 else MERGED_BINS
 
 
 def feature_fit(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hist
+import IPython.display
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +18,7 @@ from agc.model.fit import Fit
 from agc.model.pseudodata import pseudodata
 from agc.show.fit import plot_correlations, plot_pulls, plot_ranking
 from agc.show.stack import plot_observable, plot_prediction
-from agc.show.style import save_figure
+from agc.show.style import save_figure, show_figure
 from agc.show.variations import plot_variations
 
 if TYPE_CHECKING:
@@ -202,3 +203,16 @@ def test_a_figure_is_saved_as_png_and_as_the_same_pdf_each_time(
     assert first.startswith(b"%PDF")
     save_figure(figures["pulls"], tmp_path / "new" / "pulls.fit")
     assert pdf.read_bytes() == first
+
+
+def test_a_shown_figure_has_its_text_for_those_who_cannot_see_it(
+    figures: dict[str, Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[IPython.display.HTML] = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    show_figure(figures["pulls"], tmp_path / "pulls", 'Pulls of "all" < 1')
+    (image,) = shown
+    assert 'alt="Pulls of &quot;all&quot; &lt; 1"' in image.data
+    assert "data:image/png;base64,iVBOR" in image.data
+    assert (tmp_path / "pulls.png").exists()
+    assert (tmp_path / "pulls.pdf").exists()

@@ -66,7 +66,17 @@ class TrainingData(NamedTuple):
 
     def of_parity(self, odd: int) -> TrainingData:
         """Return the events with an even (0) or odd (1) number."""
-        chosen = self.event % 2 == odd
+        return self._chosen(self.event % 2 == odd)
+
+    def split(self) -> tuple[TrainingData, TrainingData]:
+        """Return two thirds to learn from and choose by, and a third to judge by.
+
+        By the events' numbers; both have even and odd ones.
+        """
+        untouched = self.event // 2 % 3 == 2  # noqa: PLR2004 - the last third
+        return self._chosen(~untouched), self._chosen(untouched)
+
+    def _chosen(self, chosen: npt.NDArray[np.bool_]) -> TrainingData:
         return self._replace(
             event=self.event[chosen],
             features=self.features[chosen],
