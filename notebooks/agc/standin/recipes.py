@@ -203,7 +203,7 @@ TTBAR = {
             "Vincia:pTmaxMatch = 2",
             "Vincia:pTdampMatch = 0",
         ),
-        batches=560,
+        batches=320,
         batch_size=250,
         leptonic=True,
     ),
