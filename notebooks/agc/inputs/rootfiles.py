@@ -13,6 +13,7 @@ import cramjam
 import uproot
 
 from agc.errors import MissingBranchError, MissingTreeError, UnreadableFileError
+from agc.inputs.described import classes_for
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -52,6 +53,7 @@ def opened_tree(
 ) -> Iterator[Any]:
     """Open a file and its tree while the block lasts; check that branches are there.
 
+    Of a TTree no others are described, which would take longer than to read events.
     Options are those of `uproot.open`.
 
     Raises
@@ -64,6 +66,7 @@ def opened_tree(
         The tree lacks a branch.
     """
     try:
+        options["custom_classes"] = classes_for(branches)
         with uproot.open({file: None}, **options) as root_file:
             if treename not in root_file:
                 cause = f"no tree {treename!r} in it, but {_first(root_file)}"
