@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def _recipe() -> str:
     """Return a digest of all that decides what the files hold."""
     digest = hashlib.sha256()
     digest.update(Path(enlarged.__file__).read_bytes())
-    for function in (_make, write):
+    for function in (_make, write, written):
         digest.update(inspect.getsource(function).encode())
     settings = [repr(COMPRESSIONS), EVENTS_PER_CLUSTER]
     digest.update(json.dumps([*settings, uproot.__version__, np.__version__]).encode())
@@ -140,6 +140,16 @@ def _make(folder: Path) -> None:
 
 def write(path: Path, columns: Columns, compression: str) -> None:
     """Write columns as NanoAOD's tree, one basket a branch and cluster."""
+    written(path, columns, compression, COLLECTIONS)
+
+
+def written(
+    path: Path,
+    columns: Columns,
+    compression: str,
+    collections: Mapping[str, Sequence[str]],
+) -> None:
+    """Write columns with these fields of collections, and all that belong to none."""
     arrays: dict[str, Any] = {
         collection: ak.zip(
             {
@@ -149,9 +159,12 @@ def write(path: Path, columns: Columns, compression: str) -> None:
                 for field in fields
             }
         )
-        for collection, fields in COLLECTIONS.items()
+        for collection, fields in collections.items()
     }
-    arrays |= {name: columns[name] for name in ("run", "luminosityBlock", "event")}
+    others = {f"n{name}" for name in collections} | {
+        f"{name}_{field}" for name, fields in collections.items() for field in fields
+    }
+    arrays |= {name: columns[name] for name in columns if name not in others}
     types = {
         name: array.type.content if isinstance(array, ak.Array) else array.dtype
         for name, array in arrays.items()

@@ -81,13 +81,12 @@ def read_piece(
     that were read, and the bytes that were requested; and the entries of the whole
     file. Without ``chunksize``, the piece is not to be cut.
     """
-    with opened_tree(piece.file, piece.tree, branches) as tree:
+    with opened_tree(piece.file, piece.tree, branches) as (tree, before):
         entries = tree.num_entries
         if chunksize is not None:
             piece = pieces_of(piece, entries, chunksize)[0]
-        arrays, n_bytes = tree_arrays(
-            tree, piece.file, branches, piece.start, piece.stop
-        )
+        arrays = tree_arrays(tree, piece.file, branches, piece.start, piece.stop)
+        n_bytes = tree.file.source.num_requested_bytes - before
     n_events = len(next(iter(arrays.values())))
     if piece.half is not None:
         chosen = arrays["event"] % 2 == piece.half

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import lzma
 import struct
+import threading
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cramjam
@@ -50,10 +52,12 @@ def opened_tree(
     treename: str,
     branches: Collection[str],
     **options: Any,  # noqa: ANN401 - uproot's own
-) -> Iterator[Any]:
+) -> Iterator[tuple[Any, int]]:
     """Open a file and its tree while the block lasts; check that branches are there.
 
-    Of a TTree no others are described, which would take longer than to read events.
+    Gives the tree, and the bytes that were requested of the file before. A local file
+    stays open for the thread's next piece of it, as long as it is the same file. Of a
+    TTree no other branches are described: that would take longer than to read events.
     Options are those of `uproot.open`.
 
     Raises
@@ -65,32 +69,88 @@ def opened_tree(
     MissingBranchError
         The tree lacks a branch.
     """
+    stamp, key = _stamp(file), (file, treename, frozenset(branches))
+    known, root_file, tree = _kept.files.pop(key, (None, None, None))
+    whole, before = False, 0
     try:
-        options["custom_classes"] = classes_for(branches)
-        with uproot.open({file: None}, **options) as root_file:
-            if treename not in root_file:
-                cause = f"no tree {treename!r} in it, but {_first(root_file)}"
-                raise MissingTreeError(file, cause)
-            tree = root_file[treename]
-            if not hasattr(tree, "num_entries"):
-                kind = root_file.classname_of(treename)
-                cause = f"{treename!r} in it is no tree, but a {kind}"
-                raise MissingTreeError(file, cause)
-            if not _is_empty(tree):
-                require_branches(set(tree.keys()), file, branches)
-            yield tree
+        if root_file is None or known != stamp or options:
+            _close(root_file)
+            root_file = uproot.open(
+                {file: None},
+                custom_classes=classes_for(branches),
+                array_cache=None,
+                **options,
+            )
+            tree = _tree_of(root_file, file, treename, branches)
+        else:
+            before = tree.file.source.num_requested_bytes
+        yield tree, before
+        whole = stamp is not None and not options
     except FileNotFoundError as error:
         raise UnreadableFileError(file, "there is no such file") from error
     except READ_ERRORS as error:
         cause = f"it cannot be opened ({type(error).__name__}: {error})"
         raise UnreadableFileError(file, cause) from error
+    finally:
+        if whole:
+            _kept.files[key] = stamp, root_file, tree
+            if len(_kept.files) > _MOST_KEPT:
+                _close(_kept.files.pop(next(iter(_kept.files)))[1])
+        else:
+            _close(root_file)
+
+
+class _Kept(threading.local):
+    """Files that a thread has read a piece of, the last one last."""
+
+    def __init__(self) -> None:
+        self.files: dict[Any, tuple[Any, Any, Any]] = {}
+
+
+_kept = _Kept()
+#: The next piece is one of the files that were read last.
+_MOST_KEPT = 4
+
+
+def _stamp(file: str) -> tuple[int, ...] | None:
+    """Return what changes when a local file does; None for others."""
+    try:
+        status = Path(file.removeprefix("file://")).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _close(root_file: Any) -> None:  # noqa: ANN401 - uproot's
+    if root_file is not None:
+        root_file.close()
+
+
+def _tree_of(
+    root_file: Any,  # noqa: ANN401 - uproot's
+    file: str,
+    treename: str,
+    branches: Collection[str],
+) -> Any:  # noqa: ANN401 - a TTree or an RNTuple
+    """Return a file's tree if it is one and has the branches."""
+    if treename not in root_file:
+        cause = f"no tree {treename!r} in it, but {_first(root_file)}"
+        raise MissingTreeError(file, cause)
+    tree = root_file[treename]
+    if not hasattr(tree, "num_entries"):
+        kind = root_file.classname_of(treename)
+        cause = f"{treename!r} in it is no tree, but a {kind}"
+        raise MissingTreeError(file, cause)
+    if not _is_empty(tree):
+        require_branches(set(tree.keys()), file, branches)
+    return tree
 
 
 def entries_and_uuid(
     file: str, treename: str, branches: Collection[str]
 ) -> dict[str, Any]:
     """Return ``"numentries"`` and ``"uuid"`` of a file's tree, as coffea names them."""
-    with opened_tree(file, treename, branches) as tree:
+    with opened_tree(file, treename, branches) as (tree, _):
         return {"numentries": tree.num_entries, "uuid": tree.file.fUUID}
 
 
@@ -103,9 +163,13 @@ def load_arrays(
     entry_stop: int | None = None,
     **options: Any,  # noqa: ANN401 - uproot's own
 ) -> tuple[dict[str, ak.Array], int]:
-    """Open a file and read some branches of a range of its events, as `tree_arrays`."""
-    with opened_tree(file, treename, branches, **options) as tree:
-        return tree_arrays(tree, file, branches, entry_start, entry_stop)
+    """Open a file and read some branches of a range of its events, as `tree_arrays`.
+
+    Returns one array for each branch, and the bytes that were requested of the file.
+    """
+    with opened_tree(file, treename, branches, **options) as (tree, before):
+        arrays = tree_arrays(tree, file, branches, entry_start, entry_stop)
+        return arrays, tree.file.source.num_requested_bytes - before
 
 
 def tree_arrays(
@@ -114,10 +178,8 @@ def tree_arrays(
     branches: Iterable[str],
     entry_start: int | None,
     entry_stop: int | None,
-) -> tuple[dict[str, ak.Array], int]:
+) -> dict[str, ak.Array]:
     """Read some branches of a range of an open tree's events, all at once.
-
-    Returns one array for each branch, and the bytes that were requested of the file.
 
     Raises
     ------
@@ -127,14 +189,14 @@ def tree_arrays(
     import awkward as ak
 
     if _is_empty(tree):
-        return {name: ak.Array([]) for name in branches}, 0
+        return {name: ak.Array([]) for name in branches}
     wanted = {"entry_start": entry_start, "entry_stop": entry_stop}
     try:
-        arrays = tree.arrays(list(branches), how=dict, **wanted)
+        arrays: dict[str, ak.Array] = tree.arrays(list(branches), how=dict, **wanted)
     except READ_ERRORS:
         # one by one: slower, but it tells which branch it is, or succeeds
         arrays = {name: _one_branch(tree[name], file, wanted) for name in branches}
-    return arrays, tree.file.source.num_requested_bytes
+    return arrays
 
 
 def _one_branch(branch: Any, file: str, wanted: dict[str, Any]) -> ak.Array:  # noqa: ANN401 - a TBranch or an RField
