@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from oauthenticator.generic import GenericOAuthenticator
+from tornado.httpclient import HTTPClientError
+from traitlets.config.loader import PyFileConfigLoader
 
 from casa_env import Settings, load_settings
 from casa_env.cli import main
@@ -30,12 +34,13 @@ URLS = [
 
 @contextmanager
 def server(code: int, location: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Answer every request in one way; give the URL, and what was authorised how."""
+    """Answer every request in one way; give the URL, and which secrets arrived."""
     seen: list[str] = []
 
     class Server(Quiet):
         def do_GET(self) -> None:  # noqa: N802 - http.server's name
-            seen.append(str(self.headers["Authorization"]))
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
+            seen.append(f"{self.headers['Authorization']} {body}")
             to = {"Location": location + self.path} if location else {}
             self.answer(code, b"{}", **to)
 
@@ -53,6 +58,18 @@ def hub(url: str, _: Path) -> None:
 def mlflow(url: str, _: Path) -> None:
     hosts = (url.removeprefix("http://"),)
     server_version(url, Settings(bearer_token=SECRET, token_hosts=hosts))
+
+
+def login(url: str, _: Path) -> None:
+    renewal = Path("environment/jupyterhub/token_renewal.py").resolve()
+    config = PyFileConfigLoader(str(renewal)).load_config()
+    provider = {"token_url": url, "userdata_url": url, "client_secret": SECRET}
+    hub = GenericOAuthenticator(config=config, **provider)
+    request = hub.build_refresh_token_request_params("a refresh token")
+    answer = {"access_token": SECRET, "token_type": "bearer"}
+    for asking in (hub.get_token_info(None, request), hub.token_to_user(answer)):
+        with pytest.raises(HTTPClientError):
+            asyncio.run(asking)
 
 
 def refresh(url: str, folder: Path) -> None:
@@ -81,6 +98,7 @@ def servicex_token(url: str, _: Path) -> None:
         )
         for ask, who in [
             (hub, "the hub"),
+            (login, "the provider, when the hub asks for a user's token,"),
             (mlflow, "an MLflow server"),
             (refresh, "ServiceX, asked with the refresh token,"),
             (servicex_token, "ServiceX, asked with the bearer token,"),
