@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import fsspec
+import mlflow as mlflow_itself
 import pytest
 from oauthenticator.generic import GenericOAuthenticator
 from tornado.httpclient import HTTPClientError
 from traitlets.config.loader import PyFileConfigLoader
 
+from agc.errors import AnalysisError
+from agc.inputs.rootfiles import load_arrays
+from agc.ttbar.ml.model_store import SHIPPED_FOLDER, registered_models
 from casa_env import Settings, load_settings
 from casa_env.cli import main
 from casa_env.doctor import servicex
 from casa_env.errors import CasaEnvError, SettingsError, TrackingError
 from casa_env.lab.extension import hub_token
 from casa_env.models.mlflow import as_tracking_error, server_version
+from support.processes import free_port
 from support.webservers import Quiet, website
 
 SECRET = "not-for-others"  # noqa: S105 - made up
@@ -142,6 +149,58 @@ def test_no_error_shows_a_urls_secrets(url: str) -> None:
     again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own
     assert SECRET not in f"{again} {again.args} {caught.value!r}"
     assert "failed" in str(again)
+
+
+def failover(url: str, _: pytest.MonkeyPatch) -> None:
+    fsspec.filesystem("failover").size(f"failover://{url}|{url}")
+
+
+def several(url: str, _: pytest.MonkeyPatch) -> None:
+    load_arrays(f"failover://{url}|{url}", "Events", {"run": "uint32"})
+
+
+def one(url: str, _: pytest.MonkeyPatch) -> None:
+    load_arrays(url, "Events", {"run": "uint32"})
+
+
+def runs(url: str, _: pytest.MonkeyPatch) -> None:
+    server_version(url, Settings(timeout_s=5.0))
+
+
+def models(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    before = mlflow_itself.get_tracking_uri()
+    mlflow_itself.set_tracking_uri(url)
+    try:
+        registered_models(SHIPPED_FOLDER / "recipe.json")
+    finally:
+        mlflow_itself.set_tracking_uri(before)
+
+
+@pytest.mark.fault(
+    "security", "the cause below an error holds such a URL", "no traceback shows it"
+)
+@pytest.mark.parametrize(
+    ("use", "code"),
+    [
+        *((use, code) for use in (failover, several) for code in (0, 404, 500)),
+        *((one, code) for code in (0, 404)),
+        *((use, 0) for use in (runs, models)),
+    ],
+)
+def test_no_traceback_shows_a_urls_secrets(
+    use: Callable[[str, pytest.MonkeyPatch], None],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ExitStack() as stack:
+        up = stack.enter_context(server(code))[0] if code else ""
+        host = up.removeprefix("http://") or f"localhost:{free_port()}"
+        with pytest.raises((OSError, AnalysisError, CasaEnvError)) as caught:
+            use(f"http://alice:{SECRET}@{host}/f.root?authz={SECRET}", monkeypatch)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "localhost" in shown
+    assert SECRET not in shown
 
 
 @pytest.mark.fault("security", "settings with secrets are pickled", "refused, and why")

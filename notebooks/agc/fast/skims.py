@@ -181,11 +181,11 @@ def _identity(file: str, tree: str) -> list[Any]:
         if scheme in {"", "file"}:
             status = Path(path).stat()
             identity += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    except FileNotFoundError as error:
-        raise UnreadableFileError(file, "there is no such file") from error
+    except FileNotFoundError:
+        raise UnreadableFileError(file, "there is no such file") from None
     except READ_ERRORS as error:
         cause = f"it cannot be opened ({type(error).__name__}: {error})"
-        raise UnreadableFileError(file, cause) from error
+        raise UnreadableFileError(file, cause) from None
     return identity
 
 

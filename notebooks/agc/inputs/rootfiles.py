@@ -76,11 +76,11 @@ def opened_tree(
             if not _is_empty(tree):
                 require_branches(set(tree.keys()), file, branches)
             yield tree
-    except FileNotFoundError as error:
-        raise UnreadableFileError(file, "there is no such file") from error
+    except FileNotFoundError:
+        raise UnreadableFileError(file, "there is no such file") from None
     except READ_ERRORS as error:
         cause = f"it cannot be opened ({type(error).__name__}: {error})"
-        raise UnreadableFileError(file, cause) from error
+        raise UnreadableFileError(file, cause) from None
 
 
 def entries_and_uuid(
@@ -140,7 +140,7 @@ def _one_branch(branch: Any, file: str, wanted: dict[str, Any]) -> ak.Array:  # 
         return branch.array(**wanted)
     except READ_ERRORS as error:
         cause = f"branch {branch.name} cannot be read ({type(error).__name__}: {error})"
-        raise UnreadableFileError(file, cause) from error
+        raise UnreadableFileError(file, cause) from None
 
 
 def _is_empty(tree: Any) -> bool:  # noqa: ANN401 - a TTree or an RNTuple
