@@ -162,9 +162,10 @@ async def _refuse(worker: Any, **reason: object) -> None:  # noqa: ANN401
     first keeps the scheduler from counting the loss against the tasks.
     """
     about = {"name": str(worker.name), "host": platform.node(), **reason}
-    await worker.scheduler.log_event(topic=TOPIC, msg=about)
     away = {"workers": [worker.address], "close_workers": False, "remove": True}
-    with contextlib.suppress(OSError):  # retired, it may be cut off before the answer
+    # Retired, or closed by another plugin, it may be cut off before the answer.
+    with contextlib.suppress(OSError):
+        await worker.scheduler.log_event(topic=TOPIC, msg=about)
         await worker.scheduler.retire_workers(**away)
     await worker.close(reason="casa-env-refused", executor_wait=False)
 
