@@ -7,7 +7,9 @@ import struct
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import cramjam
 import uproot
@@ -22,6 +24,7 @@ __all__ = [
     "READ_ERRORS",
     "entries_and_uuid",
     "load_arrays",
+    "openable",
     "opened_tree",
     "require_branches",
     "tree_arrays",
@@ -41,6 +44,15 @@ READ_ERRORS = (
     uproot.deserialization.DeserializationError,
     uproot.exceptions.KeyInFileError,
 )
+
+
+def openable(file: str) -> str:
+    """Return what uproot opens: the path of a ``file:`` URL, decoded if it is encoded.
+
+    RFC 8089 encodes spaces and more (``%20``); many write the path as it is.
+    """
+    path = file.removeprefix("file://")
+    return path if path == file or Path(path).exists() else unquote(path)
 
 
 @contextmanager
@@ -64,7 +76,7 @@ def opened_tree(
         The tree lacks a branch.
     """
     try:
-        with uproot.open({file: None}, **options) as root_file:
+        with uproot.open({openable(file): None}, **options) as root_file:
             if treename not in root_file:
                 cause = f"no tree {treename!r} in it, but {_first(root_file)}"
                 raise MissingTreeError(file, cause)
