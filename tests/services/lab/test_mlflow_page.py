@@ -74,7 +74,7 @@ def test_what_the_page_posts_is_answered(lab: Lab) -> None:
 @pytest.mark.fault("security", "another page posts to MLflow's", "refused")
 def test_what_another_page_posts_is_refused(lab: Lab) -> None:
     # MLflow answers and hangs up before it has read the body. Where that comes between
-    # tornado's two writes, of headers and body, the second fails, and the proxy says 500
+    # tornado's two writes, of headers and body, the second fails, and the proxy has 500
     # (jupyter-server-proxy 4.6, tornado 6.6); never is it what was asked for.
     evil = {"origin": "https://evil.example.org", "method": "POST"}
     answers = [ask(lab, SEARCH, **evil) for _ in range(3)]
