@@ -156,6 +156,24 @@ def test_a_python_file_in_the_clones_folder_is_not_executed(
     assert not marker.exists(), marker.read_text()
 
 
+def test_clean_removes_compiled_code_wherever_it_is_kept(
+    clone: Path, tmp_path: Path
+) -> None:
+    cache, shared = tmp_path / "cache", tmp_path / "shared"
+    kept = [
+        cache / "casa-env" / "numba-1",
+        shared / f"casa-env-numba-{os.getuid()}",
+        clone / "notebooks" / "agc" / "__pycache__",
+        clone / ".venv",
+    ]
+    for folder in (*kept, clone / "tests", cache / "of-others"):
+        folder.mkdir(parents=True, exist_ok=True)
+    done = make(clone, "clean", XDG_CACHE_HOME=str(cache), TMPDIR=str(shared))
+    assert done.returncode == 0, done.stderr
+    assert [folder for folder in kept if folder.exists()] == []
+    assert (cache / "of-others").exists()
+
+
 def test_ci_runs_every_step_in_a_clone_at_an_odd_path(
     repository: Path, tmp_path: Path
 ) -> None:
