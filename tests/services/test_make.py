@@ -95,6 +95,7 @@ def make(clone: Path, *words: str, **environ: str) -> subprocess.CompletedProces
 RUN = ("run", "NOTEBOOK=my notebooks/small one.ipynb")
 
 
+@pytest.mark.fault("paths", "a clone at a path with spaces and $", "it runs")
 def test_a_clone_at_an_odd_path_runs_a_notebook_at_an_odd_path(
     clone: Path, seen: Path
 ) -> None:
@@ -114,6 +115,9 @@ def test_a_notebooks_name_is_not_taken_for_a_command(clone: Path, seen: Path) ->
     assert not (clone / "touched").exists()
 
 
+@pytest.mark.fault(
+    "environment", "PYTHONPATH and its kin, set for make", "left out, and said"
+)
 def test_packages_from_elsewhere_do_not_come_in_and_that_is_said(
     clone: Path, seen: Path, tmp_path: Path
 ) -> None:
@@ -144,6 +148,7 @@ def test_packages_from_elsewhere_do_not_come_in_and_that_is_said(
         assert name not in json.loads(seen.read_text())["variables"]
 
 
+@pytest.mark.fault("security", "yaml.py where make is started", "it does not run")
 def test_a_python_file_in_the_clones_folder_is_not_executed(
     clone: Path, seen: Path, tmp_path: Path
 ) -> None:

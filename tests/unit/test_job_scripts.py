@@ -120,6 +120,9 @@ def test_the_number_of_a_job_is_found_below_a_banner(
         assert "'/a clone/bin/python' -m distributed" in script
 
 
+@pytest.mark.fault(
+    "silently wrong", "sbatch answers without a number", "its answer is quoted"
+)
 def test_an_answer_that_is_not_understood_is_quoted(on_path: Path) -> None:
     program(on_path, "sbatch", "echo 'Welcome to Example-3'")
     settings = load_settings(dask_backend="slurm", dask_interface="lo")

@@ -90,6 +90,9 @@ def test_a_stranger_sees_nothing_of_it(lab: Lab) -> None:
     assert answer.status_code in (302, 403)
 
 
+@pytest.mark.fault(
+    "security", "another user connects to MLflow's socket", "permission denied"
+)
 def test_the_server_listens_where_only_its_user_reaches_it_and_checks_its_name(
     lab: Lab,
 ) -> None:
