@@ -120,9 +120,9 @@ class _Version(argparse.Action):
     """Print the version; it is looked up only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from casa_env.workers.sameness import casa_env_version
+        from casa_env.workers.sameness import environment_here
 
-        print(f"casa-env {casa_env_version()}")
+        print(f"casa-env {environment_here().casa_env}")
         parser.exit()
 
 

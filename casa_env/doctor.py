@@ -115,17 +115,15 @@ def _check(
 @_check()
 def environment(_: Settings) -> _Found:
     """Tell which Python this is, what is installed in it and what comes before that."""
-    from casa_env.workers.remote import foreign
     from casa_env.workers.sameness import environment_here
 
     here = environment_here()
     packages = f"{len(here.packages)} packages, id {here.id}"
     evidence, step = f"Python {here.python} on {here.platform}, {packages}", ""
-    if found := foreign():
-        name, place = next(iter(found.items()))
-        evidence += f"; {name} is from {place}, not from this environment"
+    if found := [one for one in here.packages if one[1].startswith("from ")]:
+        evidence += f"; {' is '.join(found[0])}, not from this environment"
         evidence += f", and {len(found) - 1} more" if len(found) > 1 else ""
-        step = "Unset PYTHONPATH, set PYTHONNOUSERSITE=1, or leave that folder."
+        step = "Unset PYTHONPATH, PYTHONHOME; set PYTHONNOUSERSITE=1; or change folder."
     elif startup := os.environ.get("PYTHONSTARTUP"):
         step = f"Unset PYTHONSTARTUP: notebooks run {startup} before their first cell."
     return evidence, step

@@ -135,7 +135,7 @@ def artifact_folder(uri: str) -> Path | None:
 
 @contextlib.contextmanager
 def as_tracking_error(what: str, uri: str, step: str = "") -> Iterator[None]:
-    """Turn what MLflow raises into a `TrackingError` that says what to do."""
+    """Turn what MLflow raises, which shows URLs, into a `TrackingError`."""
     from mlflow.exceptions import MlflowException
 
     step = step or "`casa-env doctor` looks at the store."
@@ -143,7 +143,7 @@ def as_tracking_error(what: str, uri: str, step: str = "") -> Iterator[None]:
         yield
     except (MlflowException, OSError) as err:
         what = f"{what}: {innermost(err)}"
-        raise TrackingError(what, looked_at=shown(uri), next_step=step) from err
+        raise TrackingError(what, looked_at=shown(uri), next_step=step) from None
 
 
 def connect(settings: Settings, *, uri: str | None = None) -> MlflowClient:
@@ -193,7 +193,7 @@ def server_version(uri: str, settings: Settings) -> str:
         )
     except MlflowException as err:
         what = f"The MLflow server does not answer: {innermost(err)}."
-        raise TrackingError(what, looked_at=where, next_step=step) from err
+        raise TrackingError(what, looked_at=where, next_step=step) from None
     if version.ok and probe.status_code in (200, 404):
         return str(version.text.strip())
     what = f"This is no MLflow server: it says {version.status_code} to /version."

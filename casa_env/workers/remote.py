@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import io
+import itertools
 import os
 import pkgutil
 import platform
@@ -90,15 +91,26 @@ def foreign() -> dict[str, str]:
     """
     paths = sysconfig.get_paths()
     own = {os.path.realpath(paths[name]) for name in ("stdlib", "purelib", "platlib")}
+    places = [os.path.realpath(entry) for entry in sys.path]
+    # What comes last is from their .pth files: an editable casa_env.
+    own |= {*itertools.takewhile(lambda place: place not in own, reversed(places))}
     ours = {module.name for module in pkgutil.iter_modules(own)}
     ours |= {"sitecustomize", "usercustomize"}  # which Python runs unasked
-    ours -= {"casa_env"}  # a clone's own tests run with it before an installed one
     found: dict[str, str] = {}
-    for entry in sys.path:
+    for entry, place in zip(sys.path, places, strict=True):
         names = {module.name for module in pkgutil.iter_modules([entry])} & ours
         ours -= names
-        if os.path.realpath(entry) not in own and FOLDER not in Path(entry).parts:
+        if place not in own and FOLDER not in Path(entry).parts:
             found |= dict.fromkeys(names, str(Path(entry).absolute()))
+    if "casa_env" in found:  # a clone's tests run in an image of the same files
+        copies = [archived(Path(one, "casa_env")) for one in (*own, found["casa_env"])]
+        if copies.pop() in copies:
+            del found["casa_env"]
+    python = Path(os.path.realpath(sys.executable)).parents[1]
+    if os.environ.get("PYTHONHOME") and not Path(paths["stdlib"]).is_relative_to(
+        python
+    ):
+        found["python"] = paths["stdlib"]
     return dict(sorted(found.items()))
 
 
@@ -162,9 +174,10 @@ async def _refuse(worker: Any, **reason: object) -> None:  # noqa: ANN401
     first keeps the scheduler from counting the loss against the tasks.
     """
     about = {"name": str(worker.name), "host": platform.node(), **reason}
-    await worker.scheduler.log_event(topic=TOPIC, msg=about)
     away = {"workers": [worker.address], "close_workers": False, "remove": True}
-    with contextlib.suppress(OSError):  # retired, it may be cut off before the answer
+    # Retired, or closed by another plugin, it may be cut off before the answer.
+    with contextlib.suppress(OSError):
+        await worker.scheduler.log_event(topic=TOPIC, msg=about)
         await worker.scheduler.retire_workers(**away)
     await worker.close(reason="casa-env-refused", executor_wait=False)
 

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from casa_env.errors import ClusterError, EnvironmentMismatchError
@@ -69,14 +68,6 @@ def environment_here(paths: Iterable[str] | None = None) -> Environment:
         packages=tuple(sorted(packages.items())),
         shipped=tuple(sorted(found["shipped"].items())),
     )
-
-
-def casa_env_version() -> str:
-    """Return the version of casa_env; a clone can be used without installing it."""
-    try:
-        return metadata.version("casa-env")
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def environment_info(environment: Environment | None = None) -> str:

@@ -65,6 +65,8 @@ async def exchange(
 c.Authenticator.enable_auth_state = True  # encrypted with JUPYTERHUB_CRYPT_KEY
 c.Authenticator.auth_refresh_age = AGE_S
 c.OAuthenticator.refresh_user_hook = exchange
+# What the provider is sent, such as our secret and users' tokens, is for its own host.
+c.OAuthenticator.http_request_kwargs.update({"follow_redirects": False})
 
 # A server's token may read what its own user may, and no more than is listed here.
 c.JupyterHub.load_roles = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from casa_env.errors import redacted
+
 __all__ = [
     "AnalysisError",
     "CatalogError",
@@ -15,7 +17,15 @@ __all__ = [
 
 
 class AnalysisError(Exception):
-    """Anything that the analysis code reports about its inputs."""
+    """Anything that the analysis code reports about its inputs.
+
+    Neither the text nor a traceback shows the secrets of a URL: where others' errors
+    are quoted, they are not the cause.
+    """
+
+    def __str__(self) -> str:
+        """Return what is wrong, without secrets of URLs."""
+        return redacted(super().__str__())
 
 
 class CatalogError(AnalysisError):
@@ -43,13 +53,13 @@ class InputFileError(AnalysisError):
     def __init__(self, file: str, cause: str) -> None:
         super().__init__(file, cause)
         self.file = file
-        self.cause = cause
+        self.cause = redacted(cause)
 
     def __str__(self) -> str:
         """Return what is wrong, where, and what can be done."""
         skip = ', or go on without such files with on_bad_file="skip"'
         advice = f"Mend or remove the file{skip if self.can_be_skipped else ''}."
-        return f"{self.file}: {self.cause}. {advice}"
+        return f"{redacted(self.file)}: {self.cause}. {advice}"
 
 
 class UnreadableFileError(InputFileError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,9 @@ print(json.dumps({"id": environment_here().id, **describe()}))
 """
 
 
-def python(*words: str, cwd: Path | None = None, path: str = "") -> str:
+def python(*words: str, cwd: Path | None = None, path: str = "", home: str = "") -> str:
     """Return what Python prints, with other places for code before its own."""
-    environ = os.environ | {"PYTHONPATH": path}
+    environ = os.environ | {"PYTHONPATH": path, "PYTHONHOME": home}
     command = [sys.executable, *words]
     done = subprocess.run(
         command, cwd=cwd, env=environ, capture_output=True, text=True, check=False
@@ -38,8 +40,8 @@ def described(**options: Any) -> dict[str, Any]:
     return found
 
 
-def doctor(path: Path) -> list[dict[str, str]]:
-    out = python("-m", "casa_env", "doctor", "--json", path=str(path))
+def doctor(path: Path | str = "", **options: Any) -> list[dict[str, str]]:
+    out = python("-m", "casa_env", "doctor", "--json", path=str(path), **options)
     checks: list[dict[str, str]] = json.loads(out)
     return checks
 
@@ -95,6 +97,44 @@ def test_folders_and_packages_of_ones_own_change_nothing(tmp_path: Path) -> None
     before = {name: described()[name] for name in ("id", "packages")}
     after = described(cwd=tmp_path, path=str(tmp_path))
     assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.fault(
+    "environment", "PYTHONHOME names another standard library", "another id, and named"
+)
+def test_another_standard_library_is_said(tmp_path: Path) -> None:
+    folder = Path(sysconfig.get_path("stdlib"))
+    other = tmp_path / folder.relative_to(sys.base_prefix)
+    left_out = shutil.ignore_patterns(
+        "site-packages", "test", "config-*", "__pycache__"
+    )
+    shutil.copytree(folder, other, ignore=left_out)
+    clean, found = described(), described(home=str(tmp_path))
+    assert clean["id"] != found["id"]
+    assert found["packages"]["python"] == f"from {other}"
+    first = doctor(home=str(tmp_path))[0]
+    assert f"python is from {other}, not from this environment" in first["evidence"]
+    assert "PYTHONHOME" in first["next_step"]
+    assert described(home=sys.base_prefix)["id"] == clean["id"]
+
+
+@pytest.mark.fault(
+    "environment", "another casa_env before ours", "another id, and named"
+)
+def test_another_casa_env_is_said_and_the_same_files_are_not(
+    tmp_path: Path, repository: Path
+) -> None:
+    left_out = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(repository / "casa_env", tmp_path / "casa_env", ignore=left_out)
+    clean, same = described(), described(cwd=tmp_path)
+    assert same["id"] == clean["id"]
+    with (tmp_path / "casa_env" / "cli.py").open("a") as file:
+        file.write("# changed\n")
+    other = described(cwd=tmp_path)
+    assert other["id"] != clean["id"]
+    assert other["packages"]["casa-env"] == f"from {tmp_path}"
+    assert f"casa-env is from {tmp_path}" in doctor(cwd=tmp_path)[0]["evidence"]
+    assert described(cwd=repository)["id"] == clean["id"]
 
 
 def test_nothing_here_is_from_elsewhere() -> None:

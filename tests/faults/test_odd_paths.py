@@ -26,15 +26,16 @@ ODD = ("run#3", "what?", "100%41", "50%", "a b", "a:b", "[x]*")
         for name in ODD
     ],
 )
-@pytest.mark.parametrize("scheme", ["", "file://"])
+@pytest.mark.parametrize("kind", ["path", "file:// and path", "file URL"])
 def test_a_skim_is_made_and_read_whatever_the_path(
-    name: str, scheme: str, tmp_path: Path
+    name: str, kind: str, tmp_path: Path
 ) -> None:
     source = next(iter(standin_fileset()["ttbar__nominal"]["files"]))
     folder = tmp_path / name
     folder.mkdir()
     shutil.copy(source, folder / f"{name}.root")
-    file = f"{scheme}{folder / name}.root"
+    path = folder / f"{name}.root"
+    file = {"path": str(path), "file URL": path.as_uri()}.get(kind, f"file://{path}")
     made = load_skim(file, "Events", folder / "skims")
     assert len(list((folder / "skims").glob("*/*.parquet"))) == 1
     again = load_skim(file, "Events", folder / "skims")

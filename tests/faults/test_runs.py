@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -119,6 +120,27 @@ import sys, pathlib
 print(writable_environment({"HOME": sys.argv[1]})[1])' "$1"
 ls -A "$1"
 """
+
+
+@pytest.mark.fault("run", "a notebook saved with another kernel's name", "tested here")
+def test_the_readmes_command_tests_a_notebook_of_any_kernels_name(
+    write: Write, repository: Path
+) -> None:
+    notebook = write("x = 1", "assert x == 1")
+    node = nbformat.read(notebook, as_version=4)
+    node.metadata["kernelspec"] = {"name": "not-here", "display_name": "Other"}
+    nbformat.write(node, notebook)
+    for text in ("README.md", "environment/image.md"):
+        words = re.search(r"pytest (--nbval\S* )+", (repository / text).read_text())
+        assert words
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", *words[0].split(), notebook.name],
+            cwd=notebook.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "2 passed" in done.stdout, text
 
 
 @pytest.mark.fault("disk", "a full folder, a full home", "refused; another place")

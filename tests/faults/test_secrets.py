@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import fsspec
+import mlflow as mlflow_itself
 import pytest
+from oauthenticator.generic import GenericOAuthenticator
+from tornado.httpclient import HTTPClientError
+from traitlets.config.loader import PyFileConfigLoader
 
+from agc.errors import AnalysisError
+from agc.inputs.rootfiles import load_arrays
+from agc.ttbar.ml.model_store import SHIPPED_FOLDER, registered_models
 from casa_env import Settings, load_settings
 from casa_env.cli import main
 from casa_env.doctor import servicex
 from casa_env.errors import CasaEnvError, SettingsError, TrackingError
 from casa_env.lab.extension import hub_token
 from casa_env.models.mlflow import as_tracking_error, server_version
+from support.processes import free_port
 from support.webservers import Quiet, website
 
 SECRET = "not-for-others"  # noqa: S105 - made up
@@ -30,12 +41,13 @@ URLS = [
 
 @contextmanager
 def server(code: int, location: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Answer every request in one way; give the URL, and what was authorised how."""
+    """Answer every request in one way; give the URL, and which secrets arrived."""
     seen: list[str] = []
 
     class Server(Quiet):
         def do_GET(self) -> None:  # noqa: N802 - http.server's name
-            seen.append(str(self.headers["Authorization"]))
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
+            seen.append(f"{self.headers['Authorization']} {body}")
             to = {"Location": location + self.path} if location else {}
             self.answer(code, b"{}", **to)
 
@@ -53,6 +65,18 @@ def hub(url: str, _: Path) -> None:
 def mlflow(url: str, _: Path) -> None:
     hosts = (url.removeprefix("http://"),)
     server_version(url, Settings(bearer_token=SECRET, token_hosts=hosts))
+
+
+def login(url: str, _: Path) -> None:
+    renewal = Path("environment/jupyterhub/token_renewal.py").resolve()
+    config = PyFileConfigLoader(str(renewal)).load_config()
+    provider = {"token_url": url, "userdata_url": url, "client_secret": SECRET}
+    hub = GenericOAuthenticator(config=config, **provider)
+    request = hub.build_refresh_token_request_params("a refresh token")
+    answer = {"access_token": SECRET, "token_type": "bearer"}
+    for asking in (hub.get_token_info(None, request), hub.token_to_user(answer)):
+        with pytest.raises(HTTPClientError):
+            asyncio.run(asking)
 
 
 def refresh(url: str, folder: Path) -> None:
@@ -81,6 +105,7 @@ def servicex_token(url: str, _: Path) -> None:
         )
         for ask, who in [
             (hub, "the hub"),
+            (login, "the provider, when the hub asks for a user's token,"),
             (mlflow, "an MLflow server"),
             (refresh, "ServiceX, asked with the refresh token,"),
             (servicex_token, "ServiceX, asked with the bearer token,"),
@@ -124,6 +149,58 @@ def test_no_error_shows_a_urls_secrets(url: str) -> None:
     again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own
     assert SECRET not in f"{again} {again.args} {caught.value!r}"
     assert "failed" in str(again)
+
+
+def failover(url: str, _: pytest.MonkeyPatch) -> None:
+    fsspec.filesystem("failover").size(f"failover://{url}|{url}")
+
+
+def several(url: str, _: pytest.MonkeyPatch) -> None:
+    load_arrays(f"failover://{url}|{url}", "Events", {"run": "uint32"})
+
+
+def one(url: str, _: pytest.MonkeyPatch) -> None:
+    load_arrays(url, "Events", {"run": "uint32"})
+
+
+def runs(url: str, _: pytest.MonkeyPatch) -> None:
+    server_version(url, Settings(timeout_s=5.0))
+
+
+def models(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    before = mlflow_itself.get_tracking_uri()
+    mlflow_itself.set_tracking_uri(url)
+    try:
+        registered_models(SHIPPED_FOLDER / "recipe.json")
+    finally:
+        mlflow_itself.set_tracking_uri(before)
+
+
+@pytest.mark.fault(
+    "security", "the cause below an error holds such a URL", "no traceback shows it"
+)
+@pytest.mark.parametrize(
+    ("use", "code"),
+    [
+        *((use, code) for use in (failover, several) for code in (0, 404, 500)),
+        *((one, code) for code in (0, 404)),
+        *((use, 0) for use in (runs, models)),
+    ],
+)
+def test_no_traceback_shows_a_urls_secrets(
+    use: Callable[[str, pytest.MonkeyPatch], None],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ExitStack() as stack:
+        up = stack.enter_context(server(code))[0] if code else ""
+        host = up.removeprefix("http://") or f"localhost:{free_port()}"
+        with pytest.raises((OSError, AnalysisError, CasaEnvError)) as caught:
+            use(f"http://alice:{SECRET}@{host}/f.root?authz={SECRET}", monkeypatch)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "localhost" in shown
+    assert SECRET not in shown
 
 
 @pytest.mark.fault("security", "settings with secrets are pickled", "refused, and why")

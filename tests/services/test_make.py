@@ -95,6 +95,7 @@ def make(clone: Path, *words: str, **environ: str) -> subprocess.CompletedProces
 RUN = ("run", "NOTEBOOK=my notebooks/small one.ipynb")
 
 
+@pytest.mark.fault("paths", "a clone at a path with spaces and $", "it runs")
 def test_a_clone_at_an_odd_path_runs_a_notebook_at_an_odd_path(
     clone: Path, seen: Path
 ) -> None:
@@ -114,6 +115,9 @@ def test_a_notebooks_name_is_not_taken_for_a_command(clone: Path, seen: Path) ->
     assert not (clone / "touched").exists()
 
 
+@pytest.mark.fault(
+    "environment", "PYTHONPATH and its kin, set for make", "left out, and said"
+)
 def test_packages_from_elsewhere_do_not_come_in_and_that_is_said(
     clone: Path, seen: Path, tmp_path: Path
 ) -> None:
@@ -144,6 +148,7 @@ def test_packages_from_elsewhere_do_not_come_in_and_that_is_said(
         assert name not in json.loads(seen.read_text())["variables"]
 
 
+@pytest.mark.fault("security", "yaml.py where make is started", "it does not run")
 def test_a_python_file_in_the_clones_folder_is_not_executed(
     clone: Path, seen: Path, tmp_path: Path
 ) -> None:
@@ -154,6 +159,24 @@ def test_a_python_file_in_the_clones_folder_is_not_executed(
     assert done.returncode == 0, done.stdout + done.stderr
     assert seen.exists()
     assert not marker.exists(), marker.read_text()
+
+
+def test_clean_removes_compiled_code_wherever_it_is_kept(
+    clone: Path, tmp_path: Path
+) -> None:
+    cache, shared = tmp_path / "cache", tmp_path / "shared"
+    kept = [
+        cache / "casa-env" / "numba-1",
+        shared / f"casa-env-numba-{os.getuid()}",
+        clone / "notebooks" / "agc" / "__pycache__",
+        clone / ".venv",
+    ]
+    for folder in (*kept, clone / "tests", cache / "of-others"):
+        folder.mkdir(parents=True, exist_ok=True)
+    done = make(clone, "clean", XDG_CACHE_HOME=str(cache), TMPDIR=str(shared))
+    assert done.returncode == 0, done.stderr
+    assert [folder for folder in kept if folder.exists()] == []
+    assert (cache / "of-others").exists()
 
 
 def test_ci_runs_every_step_in_a_clone_at_an_odd_path(

@@ -288,12 +288,20 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("number", "status", "words"),
     [
-        (signal.SIGINT, 130, "interrupted"),
-        (signal.SIGTERM, 143, "terminated"),
-        (signal.SIGHUP, 129, "SIGHUP"),
-        (signal.SIGUSR1, 138, "SIGUSR1"),
-        (signal.SIGUSR2, 140, "SIGUSR2"),
-        (signal.SIGXCPU, 152, "SIGXCPU"),
+        pytest.param(
+            *row,
+            marks=pytest.mark.fault(
+                "lost", f"{row[0].name} ends a run", "outputs kept, no kernel left"
+            ),
+        )
+        for row in [
+            (signal.SIGINT, 130, "interrupted"),
+            (signal.SIGTERM, 143, "terminated"),
+            (signal.SIGHUP, 129, "SIGHUP"),
+            (signal.SIGUSR1, 138, "SIGUSR1"),
+            (signal.SIGUSR2, 140, "SIGUSR2"),
+            (signal.SIGXCPU, 152, "SIGXCPU"),
+        ]
     ],
 )
 def test_a_signal_stops_the_kernel_and_keeps_the_outputs(
@@ -326,3 +334,28 @@ def test_a_signal_stops_the_kernel_and_keeps_the_outputs(
     assert "Traceback" not in errors
     kernel = int(stdout(default_output(notebook)))
     assert not Path(f"/proc/{kernel}").exists()
+
+
+@pytest.mark.fault("lost", "SIGHUP, which nohup ignores", "the run goes on")
+def test_a_signal_that_is_ignored_stays_ignored(write: Write, repository: Path) -> None:
+    wait = "while not pathlib.Path('go-on').exists():\n    time.sleep(0.05)"
+    text = (
+        f"import pathlib, time\npathlib.Path('at-work').touch()\n{wait}\nprint('end')"
+    )
+    notebook = write(code(text))
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "casa_env", "run", str(notebook)],
+        cwd=repository,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (notebook.parent / "at-work").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGHUP)
+    (notebook.parent / "go-on").touch()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert stdout(default_output(notebook)).strip() == "end"

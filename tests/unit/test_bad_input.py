@@ -255,6 +255,7 @@ def test_a_run_without_any_usable_file_says_so(tmp_path: Path) -> None:
         run_ttbar(fileset_of({DATASET: [missing(tmp_path)]}), QUIET, on_bad_file="skip")
 
 
+@pytest.mark.fault("inputs", "a tree without events", "the same result")
 def test_an_empty_tree_adds_nothing_and_is_no_error(tmp_path: Path, good: str) -> None:
     empty = write_file(tmp_path / "empty.root", random_events(3)[:0])
     result = run_ttbar(fileset_of({DATASET: [good, empty]}), QUIET)
@@ -280,6 +281,9 @@ def test_a_tree_without_events_and_branches_is_empty_too(
     assert nothing.histograms["4j2b"] == wanted.histograms["4j2b"]
 
 
+@pytest.mark.fault(
+    "inputs", "half of a file, or one that grew", "file and counts named"
+)
 @pytest.mark.parametrize("entries", [59, 61, 120])
 def test_a_file_with_other_events_than_its_catalog_says_is_bad(
     tmp_path: Path, good: str, entries: int

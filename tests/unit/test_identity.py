@@ -6,11 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from casa_env.workers.sameness import (
-    casa_env_version,
-    environment_here,
-    environment_info,
-)
+from casa_env.workers.sameness import environment_here, environment_info
 from support.distributions import install
 
 
@@ -64,8 +60,3 @@ def test_the_report_is_a_markdown_list_with_everything(tmp_path: Path) -> None:
     assert lines[0] == f"* environment: {here.id}"
     assert lines[-1] == "    * a: 1.0"
     assert all(re.match(r"( {4})?\* \S+:", line) for line in lines)
-
-
-def test_the_version_is_the_installed_one_or_said_to_be_missing() -> None:
-    here = environment_here()
-    assert casa_env_version() == here.casa_env

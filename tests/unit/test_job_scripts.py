@@ -120,6 +120,9 @@ def test_the_number_of_a_job_is_found_below_a_banner(
         assert "'/a clone/bin/python' -m distributed" in script
 
 
+@pytest.mark.fault(
+    "silently wrong", "sbatch answers without a number", "its answer is quoted"
+)
 def test_an_answer_that_is_not_understood_is_quoted(on_path: Path) -> None:
     program(on_path, "sbatch", "echo 'Welcome to Example-3'")
     settings = load_settings(dask_backend="slurm", dask_interface="lo")
@@ -174,6 +177,22 @@ def test_a_batch_system_that_does_not_answer_says_nothing(
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     assert read_queue(backend, ["7"]) == []
+
+
+@pytest.mark.fault(
+    "silently wrong", "a job that its queue does not know yet", "it is waited for"
+)
+def test_a_job_that_is_not_known_yet_has_not_ended(on_path: Path) -> None:
+    program(on_path, "sbatch", "echo Submitted batch job 123")
+    for name in ("squeue", "scontrol", "scancel"):
+        program(on_path, name)
+    settings = load_settings(
+        dask_backend="slurm", dask_interface="lo", dask_wait_s=2.0, dask_workers=1
+    )
+    with pytest.raises(ClusterError, match="0 of 1 workers came") as caught:
+        dask_client(settings=settings)
+    assert "1 pending" in caught.value.looked_at
+    assert "ended" not in caught.value.looked_at
 
 
 def test_another_batch_systems_own_words_are_shown_as_they_are(on_path: Path) -> None:

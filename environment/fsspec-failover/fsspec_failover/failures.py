@@ -108,7 +108,8 @@ def described(err: BaseException) -> str:
 def no_source(origin: str, failed: Sequence[tuple[str, Exception]]) -> NoSourceError:
     """Return the error for a file, from what each source did; the last is its origin.
 
-    What a hook raised is shown whole, and is the cause.
+    What a hook raised is shown whole, and is the cause. Nothing else is: what other
+    packages raise quotes URLs, with what these hide.
     """
     kind, what = NoSourceError, f"No source delivered {shown(origin)}."
     # the origin knows best, whatever is the matter with caches
@@ -121,5 +122,5 @@ def no_source(origin: str, failed: Sequence[tuple[str, Exception]]) -> NoSourceE
         lines.append(f"  {host_of(url)}: " + "\n  ".join(text.splitlines()))
     error = kind("\n".join(lines))
     hooks = [err.__cause__ for _, err in failed if isinstance(err, HookError)]
-    error.__cause__ = hooks[0] if hooks else failed[-1][1] if failed else None
+    error.__cause__ = hooks[0] if hooks else None
     return error

@@ -43,7 +43,7 @@ from agc.fast.preselection import preselected, taken
 from agc.fast.tables import events_of, table_of
 from agc.inputs import columns as input_columns
 from agc.inputs import rootfiles, variations
-from agc.inputs.rootfiles import READ_ERRORS, entries_and_uuid
+from agc.inputs.rootfiles import READ_ERRORS, entries_and_uuid, openable
 from agc.ttbar import config, smearing
 
 if TYPE_CHECKING:
@@ -175,17 +175,17 @@ def clear_skims(folder: Path) -> int:
 def _identity(file: str, tree: str) -> list[Any]:
     """Return what tells one content of a file from another, from its first bytes."""
     try:
-        with uproot.reading.ReadOnlyFile(file) as root_file:
+        name = openable(file)
+        with uproot.reading.ReadOnlyFile(name) as root_file:
             identity = [file, tree, root_file.hex_uuid, root_file.fEND]
-        scheme, _, path = file.rpartition("://")  # a name may have # and ? in it
-        if scheme in {"", "file"}:
-            status = Path(path).stat()
+        if "://" not in name:
+            status = Path(name).stat()
             identity += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    except FileNotFoundError as error:
-        raise UnreadableFileError(file, "there is no such file") from error
+    except FileNotFoundError:
+        raise UnreadableFileError(file, "there is no such file") from None
     except READ_ERRORS as error:
         cause = f"it cannot be opened ({type(error).__name__}: {error})"
-        raise UnreadableFileError(file, cause) from error
+        raise UnreadableFileError(file, cause) from None
     return identity
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import cramjam
 import uproot
@@ -25,6 +26,7 @@ __all__ = [
     "READ_ERRORS",
     "entries_and_uuid",
     "load_arrays",
+    "openable",
     "opened_tree",
     "require_branches",
     "tree_arrays",
@@ -44,6 +46,15 @@ READ_ERRORS = (
     uproot.deserialization.DeserializationError,
     uproot.exceptions.KeyInFileError,
 )
+
+
+def openable(file: str) -> str:
+    """Return what uproot opens: the path of a ``file:`` URL, decoded if it is encoded.
+
+    RFC 8089 encodes spaces and more (``%20``); many write the path as it is.
+    """
+    path = file.removeprefix("file://")
+    return path if path == file or Path(path).exists() else unquote(path)
 
 
 @contextmanager
@@ -76,7 +87,7 @@ def opened_tree(
         if root_file is None or known != stamp or options:
             _close(root_file)
             root_file = uproot.open(
-                {file: None},
+                {openable(file): None},
                 custom_classes=classes_for(branches),
                 array_cache=None,
                 **options,
@@ -86,11 +97,11 @@ def opened_tree(
             before = tree.file.source.num_requested_bytes
         yield tree, before
         whole = stamp is not None and not options
-    except FileNotFoundError as error:
-        raise UnreadableFileError(file, "there is no such file") from error
+    except FileNotFoundError:
+        raise UnreadableFileError(file, "there is no such file") from None
     except READ_ERRORS as error:
         cause = f"it cannot be opened ({type(error).__name__}: {error})"
-        raise UnreadableFileError(file, cause) from error
+        raise UnreadableFileError(file, cause) from None
     finally:
         if whole:
             _kept.files[key] = stamp, root_file, tree
@@ -115,7 +126,7 @@ _MOST_KEPT = 4
 def _stamp(file: str) -> tuple[int, ...] | None:
     """Return what changes when a local file does; None for others."""
     try:
-        status = Path(file.removeprefix("file://")).stat()
+        status = Path(openable(file)).stat()
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
@@ -205,7 +216,7 @@ def _one_branch(branch: Any, file: str, wanted: dict[str, Any]) -> ak.Array:  # 
         return branch.array(**wanted)
     except READ_ERRORS as error:
         cause = f"branch {branch.name} cannot be read ({type(error).__name__}: {error})"
-        raise UnreadableFileError(file, cause) from error
+        raise UnreadableFileError(file, cause) from None
 
 
 def _is_empty(tree: Any) -> bool:  # noqa: ANN401 - a TTree or an RNTuple

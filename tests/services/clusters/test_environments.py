@@ -20,7 +20,7 @@ from casa_env import compare_environments, dask_client, ship, wait_for_workers
 from casa_env.errors import EnvironmentMismatchError
 from casa_env.workers.delivery import RECEIVER
 from casa_env.workers.remote import plugin
-from casa_env.workers.sameness import casa_env_version
+from casa_env.workers.sameness import environment_here
 from support.distributions import install
 from support.processes import dask_scheduler, dask_worker
 
@@ -252,7 +252,7 @@ def test_a_python_without_casa_env_is_refused_with_the_table_late_and_early(
         with pytest.raises(EnvironmentMismatchError) as caught:
             wait_for_workers(client, timeout=30)
         (rows,) = caught.value.differences.values()
-        assert ("casa-env", casa_env_version(), "missing") in rows
+        assert ("casa-env", environment_here().casa_env, "missing") in rows
         same = other_python.resolve().name == f"python3.{sys.version_info[1]}"
         assert ("python" in {name for name, _, _ in rows}) != same
     with (

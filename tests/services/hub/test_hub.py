@@ -84,6 +84,7 @@ def test_each_user_has_a_token_and_a_private_folder_for_it(
         assert path.parent.stat().st_mode == 0o40700
 
 
+@pytest.mark.fault("security", "a hub's user chooses somebody's name", "refused")
 @pytest.mark.parametrize(
     "login",
     ["sub-of-eve as alice", "alice", "Sub-Of-Alice", "root", "../alice", "sub-of-eve"],
@@ -97,6 +98,7 @@ def test_a_name_that_was_chosen_gives_nobodys_account(hub: Hub, login: str) -> N
     assert "/hub/login" in page.url
 
 
+@pytest.mark.fault("security", "a token's folder is another's", "refused, and said")
 @pytest.mark.parametrize("planted", ["folder", "link", "readable"])
 def test_a_token_folder_that_somebody_else_made_is_refused(
     hub: Hub, tmp_path: Path, planted: str

@@ -49,6 +49,21 @@ def test_with_a_home_that_cannot_be_written_it_starts_and_says_so(
         assert lab.request("GET", "api/status").ok
 
 
+@pytest.mark.fault("security", "yaml.py where JupyterLab is started", "it does not run")
+def test_python_files_of_the_working_directory_are_not_executed(
+    new_user: dict[str, str], tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for name in ("yaml", "json", "tornado", "jupyterlab"):
+        (folder / f"{name}.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    program = str(Path(sys.executable).with_name("casa-env"))
+    with running_lab([program, "lab", "--no-browser"], new_user, folder) as lab:
+        assert lab.request("GET", "api/status").ok
+    assert not ran.exists()
+
+
 def test_a_kernel_that_the_user_installed_elsewhere_does_not_win(
     repository: Path, new_user: dict[str, str], tmp_path: Path
 ) -> None:

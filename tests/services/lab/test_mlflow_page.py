@@ -73,7 +73,9 @@ def test_what_the_page_posts_is_answered(lab: Lab) -> None:
 
 @pytest.mark.fault("security", "another page posts to MLflow's", "refused")
 def test_what_another_page_posts_is_refused(lab: Lab) -> None:
-    # under load the proxy was once seen to say 500 instead: never is it an answer
+    # MLflow answers and hangs up before it has read the body. Where that comes between
+    # tornado's two writes, of headers and body, the second fails, and the proxy has 500
+    # (jupyter-server-proxy 4.6, tornado 6.6); never is it what was asked for.
     evil = {"origin": "https://evil.example.org", "method": "POST"}
     answers = [ask(lab, SEARCH, **evil) for _ in range(3)]
     assert not [answer for answer in answers if answer.ok]
@@ -88,6 +90,9 @@ def test_a_stranger_sees_nothing_of_it(lab: Lab) -> None:
     assert answer.status_code in (302, 403)
 
 
+@pytest.mark.fault(
+    "security", "another user connects to MLflow's socket", "permission denied"
+)
 def test_the_server_listens_where_only_its_user_reaches_it_and_checks_its_name(
     lab: Lab,
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import cabinetry
@@ -11,7 +12,15 @@ import pytest
 
 from agc.hists.spectra import spectrum
 from agc.inputs.config import Config
-from agc.model.fit import Fit, FitError, breakdown, estimate, fit_workspace, ranking
+from agc.model.fit import (
+    Fit,
+    FitError,
+    breakdown,
+    estimate,
+    fit_workspace,
+    ranking,
+    signal_test,
+)
 from agc.model.fit import _check_covariance as check_covariance
 from agc.model.pseudodata import pseudodata
 from agc.model.workspace import build_workspace
@@ -177,3 +186,25 @@ def test_rounding_of_the_histograms_does_not_move_the_result(
     found = fit_workspace(build_workspace(moved, pseudodata(moved), config)).poi
     assert found.value == pytest.approx(fit.poi.value, abs=1e-3)
     assert found.uncertainty == pytest.approx(fit.poi.uncertainty, abs=1e-3)
+
+
+@pytest.mark.fault("inputs", "ten times the signal that fits", "said in one sentence")
+def test_without_an_upper_limit_it_is_said_where_it_was_looked_for() -> None:
+    signal = {"type": "normfactor", "name": "mu", "data": None}
+    rate = {"type": "normsys", "name": "rate", "data": {"lo": 0.9, "hi": 1.1}}
+    samples = [
+        {"name": "signal", "data": [5.0], "modifiers": [signal]},
+        {"name": "background", "data": [50.0], "modifiers": [rate]},
+    ]
+    poi = {"name": "mu", "bounds": [[0.0, 10.0]], "inits": [1.0]}
+    workspace = {
+        "version": "1.0.0",
+        "channels": [{"name": "region", "samples": samples}],
+        "observations": [{"name": "region", "data": [550.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": [poi]}}],
+    }
+    fit = fit_workspace(workspace)
+    with pytest.raises(FitError, match="no upper limit on the signal from") as caught:
+        signal_test(workspace, fit)
+    start, stop = re.findall(r"from (\S+) to (\S+) times", str(caught.value))[0]
+    assert float(start) < float(stop)

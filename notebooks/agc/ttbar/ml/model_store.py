@@ -161,7 +161,7 @@ def _checked(
     except (OSError, ValueError, KeyError, TypeError) as error:
         where = f"the models of {recipe} cannot be used"
         msg = f"{where} ({type(error).__name__}: {error}): {step}"
-        raise AnalysisError(msg) from error
+        raise AnalysisError(msg) from None
     return AssignmentModels(**contents)
 
 
@@ -241,12 +241,15 @@ def registered_models(recipe: Path) -> AssignmentModels:
     """
     import mlflow
 
+    from casa_env.errors import innermost
+
     def fetched(uri: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 file = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
             except mlflow.MlflowException as error:
-                raise OSError(str(error)) from error
+                msg = f"{innermost(error)}, asked {mlflow.get_tracking_uri()}"
+                raise OSError(msg) from error
             return Path(file).read_bytes()
 
     return _checked(
