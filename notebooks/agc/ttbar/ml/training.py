@@ -58,19 +58,9 @@ CHOICES: dict[str, tuple[float, ...]] = {
 
 
 def candidates(n: int, *, seed: int = SEED) -> list[Hyperparameters]:
-    """Draw hyper-parameters to try, all different, the defaults first.
+    """Draw at least one set of hyper-parameters, all different, the defaults first.
 
-    Parameters
-    ----------
-    n
-        How many, at least 1.
-    seed
-        Of the random numbers.
-
-    Returns
-    -------
-    list of Hyperparameters
-        Of a longer list, the first are the same.
+    Of a longer list, the first are the same.
     """
     generator = random.Random(seed)  # noqa: S311 - no secret
     drawn = [Hyperparameters()]
@@ -106,19 +96,10 @@ class Quality:
 
 
 def quality(data: TrainingData, margins: npt.NDArray[np.float32]) -> Quality:
-    """Judge the scores of a model.
+    """Judge the scores of a model on events that it was not trained on.
 
-    Parameters
-    ----------
-    data
-        Events that it was not trained on.
-    margins
-        Log-odds of each permutation; shape (12 * events,).
-
-    Returns
-    -------
-    Quality
-        Of the four leading jets' permutations: with more jets there are more.
+    Margins, the log-odds of each permutation, have the shape (12 * events,): they are
+    of the four leading jets' permutations; with more jets there are more.
     """
     from sklearn.metrics import log_loss, roc_auc_score
 
@@ -163,22 +144,9 @@ def train(
 ) -> Training:
     """Train a classifier on the even events and another one on the odd events.
 
-    Parameters
-    ----------
-    data
-        All events.
-    hyperparameters
-        What XGBoost is told.
-    after_round
-        Called with the model's name, the round and the loss on the other events; what
-        it raises ends the training.
-    threads
-        Cores to compute on. Other numbers may give other bits.
-
-    Returns
-    -------
-    Training
-        The same every time.
+    ``after_round`` is called with the model's name, the round and the loss on the other
+    events; what it raises ends the training. The result is the same every time; another
+    number of threads, which are the cores to compute on, may give other bits.
     """
     boosters, losses = {}, {}
     halves = {"even": data.of_parity(0), "odd": data.of_parity(1)}
@@ -241,15 +209,7 @@ def _fit(  # noqa: PLR0917 - a private function of one caller
 
 
 def assess(data: TrainingData, models: AssignmentModels) -> Quality:
-    """Judge two classifiers, each on the events that it was not trained on.
-
-    Parameters
-    ----------
-    data
-        All events.
-    models
-        As from `train`.
-    """
+    """Judge two classifiers, each on the events that it was not trained on."""
     return quality(data, unseen_margins(data, models))
 
 
