@@ -21,7 +21,7 @@ from casa_env import load_settings
 if TYPE_CHECKING:
     from casa_env import Settings
 
-__all__ = ["CUT", "delivered_fileset", "result_fileset", "ttbar_spec"]
+__all__ = ["CUT", "delivered_fileset", "result_fileset"]
 
 #: A little below what the preselection asks for: that compares in double precision.
 _JET_PT_MIN = 0.999 * selection.JET_PT_MIN / REACH

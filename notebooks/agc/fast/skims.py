@@ -49,7 +49,7 @@ from agc.ttbar import config, smearing
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["Skim", "clear_skims", "load_skim", "skim_folder", "skims_bytes"]
+__all__ = ["clear_skims", "load_skim", "skim_folder", "skims_bytes"]
 
 logger = logging.getLogger(__name__)
 

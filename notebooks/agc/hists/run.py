@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 
     from agc.inputs.config import Config
 
-__all__ = [
-    "CHUNK_SIZE",
-    "OnBadFile",
-    "Result",
-    "collected",
-    "run_analysis",
-]
+__all__ = ["CHUNK_SIZE", "OnBadFile", "Result", "collected", "run_analysis"]
 
 #: Events that one task processes: about 20 MB of columns.
 CHUNK_SIZE = 200_000

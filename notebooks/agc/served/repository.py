@@ -17,12 +17,7 @@ from casa_env.errors import SettingsError
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.table import shown
 
-__all__ = [
-    "BackEnd",
-    "ModelVersion",
-    "publish_models",
-    "write_model_repository",
-]
+__all__ = ["ModelVersion", "publish_models", "write_model_repository"]
 
 #: ``python``: XGBoost in Triton's Python, on any server. ``fil``: Triton's Forest
 #: Inference Library, on servers with GPUs.

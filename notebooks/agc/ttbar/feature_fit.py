@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agc.inputs.config import Config
     from agc.model.fit import Fit
 
-__all__ = ["FIT_FEATURES", "FeatureFit", "feature_fit", "feature_templates"]
+__all__ = ["FIT_FEATURES", "feature_fit"]
 
 #: The features that the AGC shows with its fit: distances, masses and one pt (AGC
 #: reference implementation, c37bf59).

@@ -17,7 +17,7 @@ from agc.ttbar.permutations import Role
 if TYPE_CHECKING:
     import hist
 
-__all__ = ["FEATURES", "Feature", "feature_histograms", "feature_variables"]
+__all__ = ["FEATURES", "feature_histograms", "feature_variables"]
 
 
 @dataclass(frozen=True)

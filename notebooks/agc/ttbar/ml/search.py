@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import mlflow
     from distributed import Client
 
-__all__ = ["Result", "best", "search", "try_out"]
+__all__ = ["Result", "best", "search"]
 
 #: How often a training looks whether it was killed meanwhile, in seconds.
 LOOK_S = 2.0

@@ -11,7 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from agc.ttbar.features import FEATURES
-from agc.ttbar.ml.jet_assignment import AssignmentModels, assignment_models
+from agc.ttbar.ml.jet_assignment import (
+    AssignmentModels,
+    assignment_models,
+    permutation_scores,
+)
 from agc.ttbar.ml.training_data import N_PERMUTATIONS, TrainingData
 from agc.ttbar.permutations import ROLES, permutations_of
 
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
     import xgboost
 
 __all__ = [
-    "SEED",
     "Hyperparameters",
     "Quality",
     "Training",
@@ -58,9 +61,9 @@ CHOICES: dict[str, tuple[float, ...]] = {
 
 
 def candidates(n: int, *, seed: int = SEED) -> list[Hyperparameters]:
-    """Draw at least one set of hyper-parameters, all different, the defaults first.
+    """Draw hyper-parameters to try, all different, the defaults first.
 
-    Of a longer list, the first are the same.
+    There is at least one; of a longer list, the first are the same.
     """
     generator = random.Random(seed)  # noqa: S311 - no secret
     drawn = [Hyperparameters()]
@@ -217,7 +220,5 @@ def unseen_margins(
     data: TrainingData, models: AssignmentModels
 ) -> npt.NDArray[np.float32]:
     """Return the log-odds of every permutation by the model that has not seen it."""
-    from agc.ttbar.ml.jet_assignment import permutation_scores
-
     n_jets = np.full(len(data.event), len(ROLES))
     return permutation_scores(models, data.event, n_jets, data.rows)

@@ -9,7 +9,7 @@ import numpy as np
 from agc.show.style import add_label, styled
 from agc.ttbar.features import FEATURES
 from agc.ttbar.ml.model_store import ALIASES
-from agc.ttbar.ml.search import Result
+from agc.ttbar.ml.search import Result, best
 from agc.ttbar.ml.training import Quality, Training, unseen_margins
 from agc.ttbar.ml.training_data import TrainingData
 
@@ -23,10 +23,9 @@ __all__ = ["plot_efficiencies", "plot_importances", "plot_progress", "plot_roc"]
 
 _COLOURS = {"trained_on_even": "#e42536", "trained_on_odd": "#5790fc"}
 _NAMES = {"trained_on_even": "trained on even", "trained_on_odd": "trained on odd"}
-_SIZE = (6.2, 5.0)
 
 
-def _figure(size: tuple[float, float] = _SIZE) -> tuple[Figure, Axes]:
+def _figure(size: tuple[float, float] = (6.2, 5.0)) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -65,8 +64,6 @@ def plot_progress(results: Sequence[Result], *, label: str) -> Figure:
 
     It is the mean of both models; the best trial stands out.
     """
-    from agc.ttbar.ml.search import best
-
     found = best(results)
     with styled():
         figure, axes = _figure()

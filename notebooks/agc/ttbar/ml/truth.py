@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from agc.inputs.columns import FloatArray, IntArray
 
 __all__ = [
-    "MATCH_DISTANCE",
     "TRUTH_BRANCHES",
     "TruthColumns",
     "jet_labels",
