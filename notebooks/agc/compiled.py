@@ -39,17 +39,10 @@ _log = logging.getLogger(__name__)
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Compile a function when it is first called, once for all processes.
+    """Compile numeric code when it is first called, once for all processes.
 
-    Parameters
-    ----------
-    function
-        Numeric code that numba can compile without Python objects.
-
-    Returns
-    -------
-    callable
-        numba's dispatcher; it releases the interpreter's lock while it runs.
+    numba must be able to compile it without Python objects; what is returned, its
+    dispatcher, releases the interpreter's lock while it runs.
 
     Notes
     -----
@@ -110,20 +103,10 @@ class _Cache(FunctionCache):
 
 
 def inlined(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Compile a function into each compiled function that calls it.
+    """Compile numeric code into each compiled function that calls it.
 
     For functions that take a chunk's columns: a call would hand over more than a
     hundred numbers, one by one, for each event (measured: a quarter of the kernel).
-
-    Parameters
-    ----------
-    function
-        Numeric code that numba can compile without Python objects.
-
-    Returns
-    -------
-    callable
-        numba's dispatcher.
     """
     dispatcher: Callable[Arguments, Result] = numba.njit(inline="always")(function)
     return dispatcher

@@ -37,15 +37,7 @@ class UnknownProcessError(AnalysisError):
 
 
 class InputFileError(AnalysisError):
-    """One input file cannot be used.
-
-    Parameters
-    ----------
-    file
-        The file's path or URL.
-    cause
-        What is wrong with it, in one sentence.
-    """
+    """One input file, a path or URL, cannot be used; ``cause`` is one sentence."""
 
     can_be_skipped = False
     """Whether the run that found it could have gone on without the file."""

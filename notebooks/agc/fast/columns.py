@@ -83,19 +83,9 @@ def load_columns(
 ) -> tuple[Events, int]:
     """Read what the analysis needs of a range of events, all branches at once.
 
-    Parameters
-    ----------
-    file, tree
-        Path or URL of a ROOT file, and the name of the TTree or RNTuple in it.
-    entry_start, entry_stop
-        The range; by default all entries.
-    **options
-        More options of `uproot.open`.
-
-    Returns
-    -------
-    tuple of Events and int
-        The columns, and the bytes that were requested from the file.
+    The file is a path or URL, the tree a TTree or RNTuple; by default all its entries
+    are read, and ``options`` go to `uproot.open`. Returned are the columns and the
+    bytes that were requested from the file.
 
     Raises
     ------
@@ -115,22 +105,9 @@ def load_columns(
 def read_columns(arrays: Mapping[str, ak.Array], *, file: str = "the events") -> Events:
     """Turn one array for each branch into the flat arrays that are computed with.
 
-    Parameters
-    ----------
-    arrays
-        By branch: a mapping, or a record array with the branches as fields.
-    file
-        Where they come from, for error messages.
-
-    Returns
-    -------
-    Events
-        Flat, read-only arrays in NanoAOD's types.
-
-    Raises
-    ------
-    UnreadableFileError
-        A branch's lists do not match those of its collection.
+    ``arrays`` are a mapping, or a record array with the branches as fields; ``file`` is
+    what messages call them. The flat ones are read-only, in NanoAOD's types. Lists of a
+    branch that do not match those of its collection are an `UnreadableFileError`.
     """
     columns, offsets = flat_columns(arrays, BRANCHES, file=file)
     by_collection = {

@@ -34,14 +34,12 @@ _CONSTANT_WEIGHTS = {"scale_var_up": 1 + SCALE_VAR, "scale_var_down": 1 - SCALE_
 class CompiledTtbar(ProcessorABC):  # type: ignore[misc] # coffea has no types
     """The engine that `agc.hists.run.run_analysis` runs, and a coffea processor.
 
+    The configuration is the task's, with any processes; the kernel fills the task's own
+    variables with the task's own variations. ``skims`` is as
+    `agc.ttbar.runs.run_ttbar` takes it: the folder, as the tasks see it.
+
     Parameters
     ----------
-    config
-        The task's, with any processes; the kernel fills the task's own variables with
-        the task's own variations.
-    skims
-        Folder of a skim cache, as the tasks see it: a file that is read is kept there
-        as the events that could be selected, and running again reads only those.
     with_features
         Tallies a piece, and assigns its jets (`agc.ttbar.ml.feature_tasks`); not with
         skims, which lack the columns.
@@ -136,15 +134,9 @@ def histograms_of(
 ) -> dict[str, hist.Hist[Any]]:
     """Put the kernel's sums into a dataset's empty histograms, and return these.
 
-    Parameters
-    ----------
-    sums
-        Of weights and squared weights; shape (histograms, variations, bins with flow,
-        2), the variations as `agc.fast.kernel.FILLED_VARIATIONS`.
-    histograms
-        As `agc.hists.fill.dataset_histograms` makes them.
-    variation
-        The dataset's.
+    The sums of weights and of squared weights have the shape (histograms, variations,
+    bins with flow, 2), with the variations of `agc.fast.kernel.FILLED_VARIATIONS`. The
+    histograms are `agc.hists.fill.dataset_histograms`'; the variation is the dataset's.
     """
     for of_one, histogram in zip(sums, histograms.values(), strict=True):
         view: Any = histogram.view(flow=True)

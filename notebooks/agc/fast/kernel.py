@@ -241,21 +241,12 @@ def fill_sums(
 ) -> npt.NDArray[np.float64]:
     """Select events and sum their weights, for every variation that events decide.
 
-    Parameters
-    ----------
-    events
-        The chunk's columns.
-    resolution
-        Factors on the jets' pt for ``pt_res_up``, shape (jets,); an empty array for
-        the counter-based random numbers of `agc.ttbar.smearing`.
-    nominal_only
-        Fill the first variation only: for samples that are a variation themselves.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (regions, variations, bins with under- and overflow, 2): sums of weights
-        and of squared weights, unnormalised; variations as `FILLED_VARIATIONS`.
+    ``resolution`` are factors on the jets' pt for ``pt_res_up``, shape (jets,), or an
+    empty array for the counter-based random numbers of `agc.ttbar.smearing`.
+    ``nominal_only`` fills the first variation only: for samples that are a variation
+    themselves. Returned are unnormalised sums of weights and of squared weights, shape
+    (regions, variations, bins with under- and overflow, 2), the variations as
+    `FILLED_VARIATIONS`.
     """
     sums = np.zeros((2, _FIRST_BTAG + 2 * N_BTAG_VARIATIONS, N_BINS + 2, 2))
     jets = events.jets

@@ -34,15 +34,7 @@ REACH = max(PT_SCALE_UP, 1.0 + PT_RES_SIGMA * LARGEST_NORMAL)
 def preselected(events: Events) -> IntArray:
     """Return the positions of the events that some variation could select.
 
-    Parameters
-    ----------
-    events
-        A chunk's columns.
-
-    Returns
-    -------
-    numpy.ndarray
-        Ascending, shape (preselected events,), int64.
+    They ascend; shape (preselected events,), int64.
     """
     offsets = events.jets.offsets
     buffer = make_buffer(events)
@@ -60,20 +52,7 @@ def preselected(events: Events) -> IntArray:
 
 
 def taken(events: Events, chosen: IntArray) -> Events:
-    """Return some events of a chunk, with all their objects.
-
-    Parameters
-    ----------
-    events
-        A chunk's columns.
-    chosen
-        Positions of the events to take; shape (events taken,).
-
-    Returns
-    -------
-    Events
-        In the order of ``chosen``.
-    """
+    """Return the events at some positions of a chunk, in their order and complete."""
     return Events(
         _objects_taken(events.electrons, chosen),
         _objects_taken(events.muons, chosen),

@@ -108,22 +108,12 @@ def trijet_mass(
     energy: FloatArray,
     tagged: BoolArray,
 ) -> float:
-    """Return the mass of the b-tagged three-jet system with the largest pt.
+    """Return the mass in GeV of the b-tagged three-jet system with the largest pt.
 
-    Parameters
-    ----------
-    px, py, pz, energy
-        Of the event's selected jets in GeV, in the file's order; shape (jets,).
-    tagged
-        Which of them are b-tagged; shape (jets,).
-
-    Returns
-    -------
-    float
-        The invariant mass in GeV of that combination of three jets, at least one of
-        them b-tagged, whose vector sum has the largest pt. Of equal ones the first in
-        lexicographic order wins. Negative where the squared mass is (space-like by
-        rounding), NaN where no combination has a b-tag.
+    The selected jets, in GeV and shape (jets,), are in the file's order. Three of them,
+    at least one of them b-tagged, make a system; of those whose vector sums have equal
+    pt the first in lexicographic order wins. The mass is negative where its square is
+    (space-like by rounding), and NaN where no combination has a b-tag.
     """
     n = len(px)
     best_pt2, first, second, third = -1.0, 0, 0, 0

@@ -21,7 +21,7 @@ from casa_env import load_settings
 if TYPE_CHECKING:
     from casa_env import Settings
 
-__all__ = ["CUT", "delivered_fileset", "result_fileset", "ttbar_spec"]
+__all__ = ["CUT", "delivered_fileset", "result_fileset"]
 
 #: A little below what the preselection asks for: that compares in double precision.
 _JET_PT_MIN = 0.999 * selection.JET_PT_MIN / REACH
@@ -55,18 +55,10 @@ CUT = (
 
 
 def ttbar_spec(fileset: Mapping[str, Dataset]) -> dict[str, Any]:
-    """Return what to ask ServiceX for.
+    """Return what `servicex.deliver` is to do with files that ServiceX can reach.
 
-    Parameters
-    ----------
-    fileset
-        Datasets of files that ServiceX can reach.
-
-    Returns
-    -------
-    dict
-        For `servicex.deliver`: one sample for each dataset, all branches that the
-        analysis reads, of the events that some variation could select.
+    That is one sample for each dataset: all branches that the analysis reads, of the
+    events that some variation could select.
     """
     from servicex import dataset, query
 
@@ -91,23 +83,10 @@ def result_fileset(
 ) -> Fileset:
     """Return a fileset of what was delivered, normalised like the one asked for.
 
-    Parameters
-    ----------
-    fileset
-        What was asked for.
-    delivered
-        Files by dataset, as `servicex.deliver` returns them.
-
-    Returns
-    -------
-    Fileset
-        The generated events of a dataset are spread over its delivered files: these
-        stand for all that were asked for, whichever file each event came from.
-
-    Raises
-    ------
-    AnalysisError
-        A dataset was not delivered.
+    ``delivered`` are the files by dataset, as `servicex.deliver` returns them; a
+    dataset that is not there is an `AnalysisError`. Its generated events are spread
+    over its files: together they stand for all that were asked for, whichever file each
+    event came from.
     """
     new: Fileset = {}
     for name, about in fileset.items():
@@ -126,21 +105,9 @@ def result_fileset(
 def delivered_fileset(fileset: Fileset, settings: Settings | None = None) -> Fileset:
     """Let ServiceX deliver a fileset's columns, where there is one.
 
-    On a laptop and on Binder there is none, and the same columns are read straight
-    from the files: the fileset is returned as it is. So it is at a facility for files
-    that only this machine can read, such as the simulated stand-in.
-
-    Parameters
-    ----------
-    fileset
-        As `agc.inputs.filesets` makes it.
-    settings
-        Settings to use; by default those of this place.
-
-    Returns
-    -------
-    Fileset
-        What to read.
+    On a laptop and on Binder there is none, and the same columns are read straight from
+    the files: the fileset is returned as it is. So it is at a facility for files that
+    only this machine can read, such as the simulated stand-in.
 
     Raises
     ------

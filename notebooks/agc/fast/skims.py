@@ -49,7 +49,7 @@ from agc.ttbar import config, smearing
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["Skim", "clear_skims", "load_skim", "skim_folder", "skims_bytes"]
+__all__ = ["clear_skims", "load_skim", "skim_folder", "skims_bytes"]
 
 logger = logging.getLogger(__name__)
 
@@ -93,32 +93,19 @@ def skim_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def load_skim(file: str, tree: str, folder: Path) -> Skim:
     """Return the preselected events of an input file, from the cache if they are there.
 
-    Else the file is read, and its skim is put into the cache. On a laptop and on
-    Binder the cache is a local folder; at a facility each worker uses the folder of
-    that path which it sees, so a folder on a shared disk serves all of them. Where it
-    cannot be written, all works without it, and a warning is logged.
-
-    Parameters
-    ----------
-    file, tree
-        Path or URL of a ROOT file, and the name of the TTree or RNTuple in it.
-    folder
-        The cache; made if it is not there.
-
-    Returns
-    -------
-    Skim
-        Events, in the file's order and with all their objects.
+    They are in the file's order, with all their objects. What is not there is read from
+    the file, a path or URL, and its skim put into the cache. On a laptop and on Binder
+    the cache is a local folder, made where it is missing; at a facility each worker
+    uses the folder of that path which it sees, so a folder on a shared disk serves all
+    of them. Where it cannot be written, all works without it, and a warning is logged.
 
     Raises
     ------
     UnreadableFileError
         The file or a branch cannot be read. It is opened even if its skim is in the
         cache: a skim is not a reason to miss that the input has gone or changed.
-    MissingTreeError
-        The file has no such tree.
-    MissingBranchError
-        The tree lacks a branch that the analysis reads.
+    MissingTreeError, MissingBranchError
+        The file has no such tree, or the tree lacks a branch that the analysis reads.
     """
     identity = _identity(file, tree)
     entry = folder / _digest([identity, _CODE])
@@ -146,22 +133,9 @@ def skims_bytes(folder: Path) -> int:
 
 
 def clear_skims(folder: Path) -> int:
-    """Remove the skims of a folder, and nothing else.
+    """Remove the skims of a folder, if it is there, and return the bytes that are free.
 
-    Parameters
-    ----------
-    folder
-        The cache; it need not be there.
-
-    Returns
-    -------
-    int
-        The bytes that are free again.
-
-    Raises
-    ------
-    OSError
-        A skim cannot be removed.
+    An `OSError` says that a skim cannot be removed.
     """
     freed = 0
     for path in (*folder.glob("*/*.parquet"), *folder.glob("*/*.part")):

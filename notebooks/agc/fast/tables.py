@@ -15,18 +15,7 @@ __all__ = ["events_of", "table_of"]
 
 
 def table_of(events: Events) -> pa.Table:
-    """Return events as a table.
-
-    Parameters
-    ----------
-    events
-        Columns of any events.
-
-    Returns
-    -------
-    pyarrow.Table
-        A column for each branch, with NanoAOD's name; lists for the objects.
-    """
+    """Return events as a table of NanoAOD's branches, with lists for the objects."""
     by_branch: dict[str, pa.Array] = {}
     for prefix, objects in (
         ("Electron_", events.electrons),
@@ -42,18 +31,10 @@ def table_of(events: Events) -> pa.Table:
 
 
 def events_of(table: pa.Table) -> Events:
-    """Return a table's events as flat arrays.
+    """Return the events of a table that `table_of` made as flat, read-only arrays.
 
-    Parameters
-    ----------
-    table
-        As `table_of` makes it.
-
-    Returns
-    -------
-    Events
-        Read-only arrays of the types that `agc.fast.columns.load_columns` gives:
-        compiled code is compiled once for both.
+    Their types are those of `agc.fast.columns.load_columns`: compiled code is compiled
+    once for both.
     """
 
     def objects(prefix: str) -> Iterator[npt.NDArray[Any]]:

@@ -17,7 +17,6 @@ __all__ = [
     "BIN_LOW",
     "N_BINS",
     "REGIONS",
-    "Region",
     "empty_histogram",
     "empty_histograms",
 ]

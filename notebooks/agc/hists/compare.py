@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import hist
     from numpy.typing import NDArray
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["compare"]
 
 #: Contents closer than this, relative to the larger one, are the same: weights are
 #: summed in another order when chunks or workers differ.
@@ -73,10 +73,7 @@ def compare(
             continue
         for process in a.axes["process"]:
             for variation in a.axes["variation"]:
-                pair = (
-                    spectrum(a, process, variation),
-                    spectrum(b, process, variation),
-                )
+                pair = [spectrum(side, process, variation) for side in (a, b)]
                 if not any(contents(side, flow=True).any() for side in pair):
                     continue
                 compared += 1

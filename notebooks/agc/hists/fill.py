@@ -50,19 +50,9 @@ def fill(
 ) -> None:
     """Fill a variable of some events with the weights of each variation.
 
-    Parameters
-    ----------
-    histogram
-        With the axes ``observable`` and ``variation``.
-    values
-        A number for each event, or a list of numbers; None counts as overflow.
-    weights
-        By variation: a number for each event.
-
-    Raises
-    ------
-    AnalysisError
-        A weight is not a finite number.
+    The histogram has the axes ``observable`` and ``variation``. There is a number for
+    each event, or a list of numbers; None counts as overflow. A weight that is not a
+    finite number is an `AnalysisError`.
     """
     import awkward as ak
 
@@ -105,23 +95,11 @@ def normalised(
     samples: Mapping[str, tuple[str, str]],
     config: Config,
 ) -> dict[str, hist.Hist[Any]]:
-    """Add the datasets' histograms up by process, each with a weight.
+    """Add the datasets' histograms up by process, each with the weight of its events.
 
-    Parameters
-    ----------
-    datasets
-        By dataset and variable, as `dataset_histograms` makes them.
-    weights
-        What an event of a dataset counts.
-    samples
-        Process and variation of each dataset.
-    config
-        The analysis.
-
-    Returns
-    -------
-    dict of str to hist.Hist
-        By variable, with the axes ``observable``, ``process`` and ``variation``.
+    The histograms are `dataset_histograms`', by dataset and variable; ``samples`` are
+    each dataset's process and variation. The sums are by variable, with the axes
+    ``observable``, ``process`` and ``variation``.
     """
     collisions = {process for process, _ in samples.values()} & {config.data}
     processes = [*config.processes, *collisions]

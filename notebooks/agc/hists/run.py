@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 
     from agc.inputs.config import Config
 
-__all__ = [
-    "CHUNK_SIZE",
-    "OnBadFile",
-    "Result",
-    "collected",
-    "run_analysis",
-]
+__all__ = ["CHUNK_SIZE", "OnBadFile", "Result", "collected", "run_analysis"]
 
 #: Events that one task processes: about 20 MB of columns.
 CHUNK_SIZE = 200_000
@@ -78,6 +72,9 @@ def run_analysis(
 ) -> Result:
     """Run a processor from files to normalised histograms.
 
+    The result does not depend on the executor, which may be any of coffea's, nor on the
+    chunk size, which is the events for one task.
+
     Parameters
     ----------
     fileset
@@ -87,20 +84,11 @@ def run_analysis(
         that are in the files.
     processor
         Any coffea processor with a ``config``, or an engine.
-    executor
-        Any coffea executor; the result does not depend on it.
-    chunksize
-        Events for one task; the result does not depend on it.
     on_bad_file
         ``"raise"``, or ``"skip"`` to go on without unusable files: their event counts
         leave the normalisation too.
     cores
         Cores that the executor uses, for the metrics.
-
-    Returns
-    -------
-    Result
-        Histograms, cut flow, metrics, and the files left out.
 
     Raises
     ------

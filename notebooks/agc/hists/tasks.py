@@ -118,16 +118,10 @@ def failed_tally(piece: Piece, error: InputFileError) -> dict[str, Any]:
 def found_in(
     piece: Piece, tally: dict[str, Any], entries: int | None, begin: float
 ) -> dict[str, Any]:
-    """Return what a task says of its piece, as coffea can add it up.
+    """Return what a task says of a piece and its tally, as coffea can add it up.
 
-    Parameters
-    ----------
-    piece, tally
-        What was tallied, and its tally.
-    entries
-        Of the whole file, if they are to be told and it can be used.
-    begin
-        When the task began, on `time.perf_counter`.
+    ``entries`` are the whole file's, if they are to be told and it can be used;
+    ``begin`` is when the task began, on `time.perf_counter`.
     """
     found = {
         "files": {piece.dataset: {piece.file: tally}},

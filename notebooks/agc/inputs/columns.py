@@ -40,20 +40,10 @@ def flat_columns(
 ) -> tuple[dict[str, Any], dict[str, IntArray]]:
     """Return flat values by branch and offsets by collection; shapes as in the file.
 
-    Parameters
-    ----------
-    arrays
-        One for each branch: a value per event, or a list per event.
-    branches
-        The branches wanted, and the type of each; None: as it is.
-    file
-        Where they come from, for error messages.
-
-    Returns
-    -------
-    tuple of dict
-        By branch read-only values of the type wanted, shape (events,) or (objects,); by
-        collection where each event's objects begin, shape (events + 1,), int64.
+    Of each branch there is a value per event or a list per event; ``branches`` are
+    those wanted with their types (None: as it is), and ``file`` says in messages where
+    they come from. Values are read-only, shape (events,) or (objects,); offsets are
+    where each event's objects begin, shape (events + 1,), int64.
 
     Raises
     ------

@@ -55,12 +55,9 @@ Fileset = dict[str, Dataset]
 def ttbar_fileset(n_files: int = 0) -> Fileset:
     """Return the inputs of the ttbar task, all nine samples.
 
-    Parameters
-    ----------
-    n_files
-        0: the simulated stand-in of this repository, which needs no network. 1 or
-        more: the first so many files of each sample of the AGC's inputs; -1: all of
-        them (787 files, 1.78 TB).
+    With 0 files they are the simulated stand-in of this repository, which needs no
+    network; with 1 or more the first so many files of each sample of the AGC's inputs;
+    with -1 all of them (787 files, 1.78 TB).
 
     Raises
     ------

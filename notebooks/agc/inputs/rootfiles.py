@@ -28,7 +28,6 @@ __all__ = [
     "load_arrays",
     "openable",
     "opened_tree",
-    "require_branches",
     "tree_arrays",
 ]
 
@@ -152,8 +151,10 @@ def _tree_of(
         kind = root_file.classname_of(treename)
         cause = f"{treename!r} in it is no tree, but a {kind}"
         raise MissingTreeError(file, cause)
-    if not _is_empty(tree):
-        require_branches(set(tree.keys()), file, branches)
+    there = set(tree.keys())
+    missing = [name for name in branches if name not in there]
+    if missing and not _is_empty(tree):
+        raise MissingBranchError(file, f"no branch {', '.join(missing)}")
     return tree
 
 
@@ -229,10 +230,3 @@ def _first(root_file: Any, most: int = 8) -> str:  # noqa: ANN401 - uproot's
     there = root_file.keys(cycle=False)
     more = f" and {len(there) - most} more" if len(there) > most else ""
     return (", ".join(there[:most]) or "nothing") + more
-
-
-def require_branches(available: set[str], file: str, branches: Iterable[str]) -> None:
-    """Raise `MissingBranchError` for all branches that are to be read and not there."""
-    missing = [name for name in branches if name not in available]
-    if missing:
-        raise MissingBranchError(file, f"no branch {', '.join(missing)}")

@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from cabinetry.model_utils import ModelPrediction
 
 __all__ = [
-    "Estimate",
     "Fit",
     "FitError",
-    "SignalTest",
     "breakdown",
     "estimate",
     "fit_workspace",

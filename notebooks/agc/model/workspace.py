@@ -98,14 +98,9 @@ def build_workspace(
 ) -> dict[str, Any]:
     """Build the pyhf workspace, which ``cabinetry.workspace.save`` writes.
 
-    Parameters
-    ----------
-    templates, data
-        By channel, in the bins of `agc.model.templates.fit_templates`.
-    config
-        The analysis.
-    folder
-        Where cabinetry's template files stay for a closer look; None keeps nothing.
+    Templates and data are by channel, in the bins of
+    `agc.model.templates.fit_templates`. In ``folder`` cabinetry's template files stay
+    for a closer look; None keeps nothing.
 
     Raises
     ------

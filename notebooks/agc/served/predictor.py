@@ -47,30 +47,10 @@ def predictor(
 ) -> Predictor:
     """Return what scores with a model, wherever this place does that.
 
-    On a laptop and on Binder XGBoost scores in process. At a facility with a Triton
-    server (``triton_url``) that does, if it serves the very same model; where it is
-    lost, XGBoost in process goes on, unless ``triton_fallback`` is false.
-
-    Parameters
-    ----------
-    name
-        The model's name on the server.
-    model
-        The model itself: what scores in process, and what the server's is compared to.
-    settings
-        Settings to use; by default those of this place.
-    threads
-        Cores for scoring in process.
-
-    Returns
-    -------
-    Predictor
-        Nothing has been asked of a server yet.
-
-    Raises
-    ------
-    SettingsError
-        The settings are wrong.
+    On a laptop and on Binder XGBoost scores in process, on so many cores. At a facility
+    with a Triton server (``triton_url``) that does, if it serves the very same model by
+    this name; where it is lost, XGBoost in process goes on, unless ``triton_fallback``
+    is false. This call asks nothing of a server. Wrong settings are a `SettingsError`.
     """
     return Predictor(name, model, settings or load_settings(), threads=threads)
 
@@ -114,18 +94,11 @@ class Predictor:
         return self.place
 
     def predict(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Score some rows.
+        """Return the margins, which are log-odds, of some rows; shape (rows,), float32.
 
-        Parameters
-        ----------
-        features
-            Shape (rows, features); converted to float32 where it is something else.
-
-        Returns
-        -------
-        numpy.ndarray
-            Margins, which are log-odds; shape (rows,), float32. From Triton's Python
-            back end they are the bits of XGBoost in process.
+        Features of the shape (rows, features) are converted to float32 where they are
+        something else. From Triton's Python back end the margins are the bits of
+        XGBoost in process.
 
         Raises
         ------

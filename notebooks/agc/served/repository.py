@@ -17,12 +17,7 @@ from casa_env.errors import SettingsError
 from casa_env.settings import Settings, load_settings
 from casa_env.settings.table import shown
 
-__all__ = [
-    "BackEnd",
-    "ModelVersion",
-    "publish_models",
-    "write_model_repository",
-]
+__all__ = ["ModelVersion", "publish_models", "write_model_repository"]
 
 #: ``python``: XGBoost in Triton's Python, on any server. ``fil``: Triton's Forest
 #: Inference Library, on servers with GPUs.
@@ -61,16 +56,13 @@ def write_model_repository(
     threads: int = 1,
     instances: int = 1,
 ) -> Path:
-    """Write a model with all its versions into a model repository.
+    """Write a model with all its versions into a model repository; return its folder.
+
+    The repository is made where it is missing, and other models in it stay. The model's
+    folder appears there complete, or not at all.
 
     Parameters
     ----------
-    folder
-        The repository; made where it is missing. Other models in it stay.
-    name, versions
-        The model's name, and what is served of it: all versions.
-    n_features
-        Columns of the input.
     back_end
         ``"python"`` gives margins, the bits of XGBoost in process. ``"fil"`` applies
         the logistic function of a ``binary:logistic`` model (``predict_proba`` false)
@@ -79,11 +71,6 @@ def write_model_repository(
         Cores that one instance computes on; ``python`` only.
     instances
         Processes, or instances on each GPU, that serve the model at a time.
-
-    Returns
-    -------
-    pathlib.Path
-        The model's folder. It appears there complete, or not at all.
 
     Raises
     ------
@@ -171,31 +158,17 @@ def _as_json(content: bytes) -> bytes:
 def publish_models(
     folder: Path, target: str | None = None, *, settings: Settings | None = None
 ) -> str:
-    """Copy a model repository to where the site's Triton server reads it.
+    """Copy a model repository to where the site's Triton server reads it; return where.
 
     On a laptop and on Binder there is no such place. At a facility it is the bucket
-    that ``triton_repository`` names.
-
-    Parameters
-    ----------
-    folder
-        A repository, as `write_model_repository` fills it.
-    target
-        ``s3://bucket/prefix``, or a folder; by default ``triton_repository``.
-    settings
-        Settings to use; by default those of this place.
-
-    Returns
-    -------
-    str
-        Where it went.
+    that ``triton_repository`` names. A target is ``s3://bucket/prefix`` or a folder.
 
     Raises
     ------
     SettingsError
-        If no target is named.
+        No target is named.
     InferenceError
-        If it cannot be written.
+        It cannot be written.
 
     Notes
     -----

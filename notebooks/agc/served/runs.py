@@ -19,19 +19,7 @@ __all__ = ["Trial", "new_trial", "require_alive", "resumed_run", "trial_run"]
 
 
 def resumed_run(run_id: str, *, settings: Settings | None = None) -> ActiveRun:
-    """Go on with a run, to add to it.
-
-    Parameters
-    ----------
-    run_id
-        Its id, as ``run.info.run_id``.
-    settings
-        Settings to use; by default those of this place.
-
-    Returns
-    -------
-    mlflow.ActiveRun
-        As from `casa_env.mlflow_run`.
+    """Go on with the run of an id (``run.info.run_id``), to add to it.
 
     Raises
     ------
@@ -66,20 +54,8 @@ def new_trial(
 
     The client makes it, not the worker: a task that a lost worker's successor does
     again goes on in the same trial, and what is interrupted before it began is known.
-
-    Parameters
-    ----------
-    run
-        The run that it belongs to.
-    name
-        The trial's name.
-    parameters
-        What distinguishes it from the others, logged as MLflow parameters.
-
-    Returns
-    -------
-    Trial
-        To be given to `trial_run`. Until then its status is ``SCHEDULED``.
+    Until it is given to `trial_run`, its status is ``SCHEDULED``. The parameters,
+    logged as MLflow's, distinguish it from the others.
     """
     import mlflow
     from mlflow.entities import Param
@@ -99,17 +75,8 @@ def new_trial(
 def trial_run(trial: Trial, *, settings: Settings | None = None) -> Iterator[ActiveRun]:
     """Record a trial while the block lasts, in a Dask worker or anywhere else.
 
-    Parameters
-    ----------
-    trial
-        As from `new_trial`.
-    settings
-        Settings to use; by default those of this process, with what it was delivered.
-
-    Yields
-    ------
-    mlflow.ActiveRun
-        MLflow's own run, active in this thread: ``mlflow.log_metric`` logs to it.
+    The block gets MLflow's own run, active in this thread: ``mlflow.log_metric`` logs
+    to it. The default settings are this process's, with what it was delivered.
 
     Raises
     ------
@@ -133,17 +100,9 @@ def trial_run(trial: Trial, *, settings: Settings | None = None) -> Iterator[Act
 
 
 def require_alive(trial: Trial) -> None:
-    """Raise if somebody has marked a trial as killed: what computes for long asks.
+    """Raise `TrackingError` of the kind ``killed`` if somebody has killed a trial.
 
-    Parameters
-    ----------
-    trial
-        As from `new_trial`.
-
-    Raises
-    ------
-    TrackingError
-        Of the kind ``killed``.
+    What computes for long asks.
     """
     import mlflow
 

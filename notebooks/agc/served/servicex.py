@@ -33,20 +33,9 @@ def servicex_config(
     On a laptop and on Binder there is no ServiceX unless the user names one. At a
     facility it is the site's, with the token from its web page
     (``servicex_token_file``), or else the user's bearer token, if its host is one of
-    ``token_hosts``.
-
-    Parameters
-    ----------
-    settings
-        Settings to use; by default those of this place.
-    environ
-        Environment variables; by default those of this process. ``BEARER_TOKEN_FILE``
-        is changed in it while the block lasts.
-
-    Yields
-    ------
-    str
-        The path of a file that only the user can read, and that is removed afterwards.
+    ``token_hosts``. The path is that of a file that only the user can read, and that is
+    removed afterwards; in ``environ``, by default this process's, ``BEARER_TOKEN_FILE``
+    is changed meanwhile.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from agc.ttbar.config import ttbar_config
 if TYPE_CHECKING:
     from agc.hists.tasks import Processor
 
-__all__ = ["KERNEL_FINGERPRINT", "edits_of", "fingerprint"]
+__all__ = ["KERNEL_FINGERPRINT", "edits_of"]
 
 #: Of the processor in agc-ttbar.ipynb whose histograms the kernel reproduces. A test
 #: compares both bin by bin, and fails where this is not that processor's.

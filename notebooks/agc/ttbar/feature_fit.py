@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agc.inputs.config import Config
     from agc.model.fit import Fit
 
-__all__ = ["FIT_FEATURES", "FeatureFit", "feature_fit", "feature_templates"]
+__all__ = ["FIT_FEATURES", "feature_fit"]
 
 #: The features that the AGC shows with its fit: distances, masses and one pt (AGC
 #: reference implementation, c37bf59).
@@ -49,16 +49,8 @@ def feature_templates(
 ) -> dict[str, hist.Hist[Any]]:
     """Choose and rebin histograms; what lies outside of their ranges is dropped.
 
-    Parameters
-    ----------
-    features
-        By feature, as `agc.ttbar.runs.run_ttbar` gives them.
-
-    Returns
-    -------
-    dict of str to hist.Hist
-        Those of `FIT_FEATURES`, 25 or, of a small sample, five bins each. The input is
-        unchanged.
+    The features are those of `FIT_FEATURES`, with 25 or, of a small sample, five bins
+    each. The input is unchanged.
     """
     return {
         name: rebinned(features[name], merged=_merged(features[name]))
@@ -80,20 +72,8 @@ def feature_fit(
 ) -> FeatureFit:
     """Carry the main fit over to the features, without fitting anew.
 
-    Parameters
-    ----------
-    features
-        By feature, as `agc.ttbar.runs.run_ttbar` gives them.
-    fit
-        The main fit.
-    config
-        The analysis.
-
-    Returns
-    -------
-    FeatureFit
-        Parameters that the main fit does not have, the statistical ones of these
-        templates, stay as they were before it.
+    The features are those of `agc.ttbar.runs.run_ttbar`. Parameters that the main fit
+    lacks, the statistical ones of these templates, stay as they were before it.
 
     Raises
     ------

@@ -17,7 +17,7 @@ from agc.ttbar.permutations import Role
 if TYPE_CHECKING:
     import hist
 
-__all__ = ["FEATURES", "Feature", "feature_histograms", "feature_variables"]
+__all__ = ["FEATURES", "feature_histograms", "feature_variables"]
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,8 @@ def feature_variables() -> dict[str, Variable]:
 def feature_histograms() -> dict[str, hist.Hist[Any]]:
     """Return one empty histogram for each feature of the best permutation.
 
-    Returns
-    -------
-    dict of str to hist.Hist
-        Keyed by feature name, in the order of `FEATURES`. Axes, flow bins and storage
-        as those of `agc.hists.build.empty_histograms`, with the feature's own range.
+    They are in the order of `FEATURES`. Axes, flow bins and storage are those of
+    `agc.hists.build.empty_histograms`, with the feature's own range.
     """
     import hist
 

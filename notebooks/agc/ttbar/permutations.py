@@ -33,18 +33,10 @@ MAX_JETS = 6
 
 
 def permutations_of(n_jets: int) -> list[tuple[int, ...]]:
-    """Return the assignments of ``n_jets`` jets to the four roles.
+    """Return the assignments of four or more jets to the four roles.
 
-    Parameters
-    ----------
-    n_jets
-        Jets to choose from, at least 4.
-
-    Returns
-    -------
-    list of tuple of int
-        In lexicographic order, ``n! / (2 (n - 4)!)`` of them. The W boson's jets are
-        exchangeable: of the two orders the later one in lexicographic order is kept.
+    There are ``n! / (2 (n - 4)!)``, in lexicographic order. The W boson's jets are
+    exchangeable: of the two orders the later one in lexicographic order is kept.
 
     Examples
     --------

@@ -45,15 +45,10 @@ def compiled_engine(
     skims: Path | None = None,
     assignment: Assignment | None = None,
 ) -> CompiledTtbar:
-    """Return the compiled kernel in the place of a notebook's processor.
+    """Return the compiled kernel in the place of a notebook's unedited processor.
 
-    Parameters
-    ----------
-    processor
-        The notebook's, unedited: new processes and datasets are no edit, and neither
-        are fit channels.
-    skims, assignment
-        As `run_ttbar` takes them.
+    New processes and datasets are no edit, and neither are fit channels. ``skims`` and
+    ``assignment`` are those of `run_ttbar`.
 
     Raises
     ------
@@ -84,10 +79,10 @@ def run_ttbar(
 ) -> TtbarResult:
     """Run the analysis from files to normalised histograms.
 
+    The options up to ``cores`` are those of `agc.hists.run.run_analysis`.
+
     Parameters
     ----------
-    fileset, executor, chunksize, on_bad_file, cores
-        As `agc.hists.run.run_analysis` takes them.
     skims
         Folder of a skim cache, for example `agc.fast.skims.skim_folder()`: a file that
         is read is kept there as the events that could be selected, and running again
@@ -100,11 +95,6 @@ def run_ttbar(
     engine
         The notebook's processor, or `compiled_engine`'s; by default the compiled kernel
         with the task's own configuration, and the two options before.
-
-    Returns
-    -------
-    TtbarResult
-        Histograms, metrics, and the files left out.
 
     Raises
     ------

@@ -52,17 +52,7 @@ def philox4x32(  # noqa: PLR0917 - a counter and a key are six words
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """Return four random 32-bit words for a 128-bit counter and a 64-bit key.
 
-    Parameters
-    ----------
-    c0, c1, c2, c3
-        The counter's words, each below 2**32.
-    k0, k1
-        The key's words, each below 2**32.
-
-    Returns
-    -------
-    tuple of four numpy.uint64
-        Uniformly distributed words, each below 2**32.
+    The words of the counter, of the key and of the uniform result are below 2**32.
     """
     x0, x1 = np.uint64(c0), np.uint64(c1)
     x2, x3 = np.uint64(c2), np.uint64(c3)
@@ -84,19 +74,8 @@ def philox4x32(  # noqa: PLR0917 - a counter and a key are six words
 def standard_normal(run: Word, lumi: Word, event: Word, jet: Word) -> float:
     """Return the standard normal random number that belongs to one jet.
 
-    Parameters
-    ----------
-    run, lumi
-        Run and luminosity block, 32 bits each.
-    event
-        The event number, 64 bits.
-    jet
-        The jet's position in its event, before any selection.
-
-    Returns
-    -------
-    float
-        Normally distributed with mean 0 and width 1 (Box and Muller 1958).
+    Run and luminosity block have 32 bits, the event number 64; ``jet`` is the position
+    in its event, before any selection. Mean 0, width 1 (Box and Muller 1958).
     """
     number = np.uint64(event)
     low, high = number & _MASK, number >> np.uint64(32)

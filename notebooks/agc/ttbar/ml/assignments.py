@@ -96,26 +96,11 @@ class Particle(NamedTuple):
 def read_assignment_columns(
     arrays: Mapping[str, ak.Array], events: Events, *, file: str = "the events"
 ) -> AssignmentColumns:
-    """Turn one array for each of `ASSIGNMENT_BRANCHES` into flat ones.
+    """Turn one array for each of `ASSIGNMENT_BRANCHES` into flat, read-only ones.
 
-    Parameters
-    ----------
-    arrays
-        By branch, as `agc.inputs.rootfiles.load_arrays` reads them.
-    events
-        The other columns of the same chunk.
-    file
-        Where they come from, for error messages.
-
-    Returns
-    -------
-    AssignmentColumns
-        Flat, read-only arrays in NanoAOD's types.
-
-    Raises
-    ------
-    UnreadableFileError
-        A branch's lists do not match those of its collection.
+    The arrays are as `agc.inputs.rootfiles.load_arrays` reads them, ``events`` the
+    other columns of the same chunk; types and errors are those of
+    `agc.fast.columns.read_columns`.
     """
     columns, offsets = flat_columns(arrays, ASSIGNMENT_BRANCHES, file=file)
     for name, collection in (
@@ -205,21 +190,10 @@ def signal_events(
     variation: int,
     resolution: FloatArray,
 ) -> SignalEvents:
-    """Find the events whose jets are to be assigned.
+    """Find the events whose jets are to be assigned, in the chunk's order.
 
-    Parameters
-    ----------
-    events, columns
-        The chunk.
-    variation
-        Place in `agc.inputs.variations.KINEMATIC_VARIATIONS`.
-    resolution
-        As `agc.fast.kernel.fill_sums` takes it.
-
-    Returns
-    -------
-    SignalEvents
-        In the chunk's order.
+    ``variation`` is a place in `agc.inputs.variations.KINEMATIC_VARIATIONS`,
+    ``resolution`` as `agc.fast.kernel.fill_sums` takes it.
     """
     n_events = len(events.event)
     event, n_jets = np.empty(n_events, np.int64), np.empty(n_events, np.int64)
@@ -278,14 +252,8 @@ def permutation_features(  # noqa: PLR0917 - compiled functions have no keyword-
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     """Compute the features of every permutation of some signal events.
 
-    Parameters
-    ----------
-    events, columns, variation, resolution
-        As `signal_events` takes them.
-    signal
-        What it found.
-    begin, end
-        The range of signal events.
+    The events are the range from ``begin`` to ``end`` of those that `signal_events`
+    found with the same columns, variation and resolution.
 
     Returns
     -------
@@ -380,18 +348,11 @@ def add_features(
 ) -> None:
     """Add events, one permutation of each, to the sums of weights.
 
-    Parameters
-    ----------
-    sums
-        Shape (features, variations, bins with flow, 2), as `agc.fast.kernel.fill_sums`.
-    variation
-        Place in `agc.inputs.variations.KINEMATIC_VARIATIONS`.
-    features
-        Shape (events, 20).
-    pt
-        Of the first four selected jets in GeV; shape (events, 4).
-    with_weights
-        Fill the b-tag weights' variations, too.
+    The sums have the shape (features, variations, bins with flow, 2), as those of
+    `agc.fast.kernel.fill_sums`; ``variation`` is a place in
+    `agc.inputs.variations.KINEMATIC_VARIATIONS`; the features have the shape (events,
+    20), and the pt of the first four selected jets, in GeV, (events, 4).
+    ``with_weights`` fills the b-tag weights' variations, too.
     """
     for i in range(len(features)):
         for feature in range(_N_FEATURES):

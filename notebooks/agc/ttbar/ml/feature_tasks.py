@@ -41,22 +41,10 @@ def tally_with_features(
 ) -> dict[str, Any]:
     """Tally a piece's events, and the features of each one's best jet assignment.
 
-    Parameters
-    ----------
-    piece
-        What to read; every column that is needed is read once.
-    engine
-        Tallies the events.
-    chunksize
-        Cut the file into pieces of at most so many entries, and look at the first.
-    assignment
-        What to assign jets with.
-
-    Returns
-    -------
-    dict
-        As `agc.fast.engine.CompiledTtbar.tally`; a tally has ``"features"``
-        (`agc.ttbar.ml.jet_assignment.FeatureSums`) and ``"inference"`` besides.
+    Every column that is needed is read once. With a chunk size, the file is cut into
+    pieces of at most so many entries, and the first is looked at. Returned is what
+    `agc.fast.engine.CompiledTtbar.tally` returns; a tally has ``"features"``
+    (`agc.ttbar.ml.jet_assignment.FeatureSums`) and ``"inference"`` besides.
     """
     begin = time.perf_counter()
     entries = None
@@ -94,21 +82,10 @@ def tally_with_features(
 def collected_features(
     result: Result, config: Config
 ) -> tuple[dict[str, hist.Hist[Any]], InferenceReport]:
-    """Turn the files' tallies into histograms of the features.
+    """Turn the tallies of a run that assigned jets into histograms of the features.
 
-    Parameters
-    ----------
-    result
-        Of a run that assigned jets.
-    config
-        The analysis's.
-
-    Returns
-    -------
-    histograms : dict of str to hist.Hist
-        By feature, normalised, as `agc.ttbar.features.feature_variables` says.
-    report : InferenceReport
-        Where permutations were scored.
+    They are normalised, as `agc.ttbar.features.feature_variables` says; the report is
+    of where permutations were scored.
     """
     of_features = dataclasses.replace(config, variables=feature_variables())
     datasets, samples = {}, {}

@@ -112,12 +112,9 @@ def assignment_models(
 ) -> AssignmentModels:
     """Pack two classifiers for `feature_sums`.
 
-    Parameters
-    ----------
-    trained_on_even, trained_on_odd
-        ``binary:logistic`` models of the columns `agc.ttbar.features.FEATURES`; of an
-        `xgboost.XGBClassifier`, what ``get_booster()`` returns. Trees after the best
-        iteration of a training that stopped early are left out.
+    They are ``binary:logistic`` models of the columns `agc.ttbar.features.FEATURES`; of
+    an `xgboost.XGBClassifier`, what ``get_booster()`` returns. Trees after the best
+    iteration of a training that stopped early are left out.
     """
     return AssignmentModels(_packed(trained_on_even), _packed(trained_on_odd))
 
@@ -163,33 +160,20 @@ def feature_sums(
 ) -> FeatureSums:
     """Assign the jets of a chunk's signal events and sum the chosen features.
 
+    ``resolution`` are factors on the jets' pt for ``pt_res_up``, shape (jets,); by
+    default the counter-based random numbers of `agc.ttbar.smearing` give them.
+    ``nominal_only`` fills the first variation only: for samples that are a variation
+    themselves. The sums are unnormalised. An `AnalysisError` says that a model is none
+    of a jet assignment.
+
     Parameters
     ----------
-    events, columns
-        The chunk.
-    models
-        What to score with.
-    resolution
-        Factors on the jets' pt for ``pt_res_up``, shape (jets,); by default the
-        counter-based random numbers of `agc.ttbar.smearing`.
-    nominal_only
-        Fill the first variation only: for samples that are a variation themselves.
     threads
         Cores that this call may use. Masks need one; a model that goes to XGBoost
         uses so many and no more, whatever ``OMP_NUM_THREADS`` says.
     score
         What scores instead of the models: takes events, jets and features as
         `permutation_scores` does, and returns the same.
-
-    Returns
-    -------
-    FeatureSums
-        Unnormalised.
-
-    Raises
-    ------
-    AnalysisError
-        A model is none of a jet assignment.
     """
     factors = np.empty(0) if resolution is None else np.asarray(resolution, float)
     n_variations = len(KINEMATIC_VARIATIONS)
@@ -238,29 +222,12 @@ def permutation_scores(
 ) -> npt.NDArray[np.float32]:
     """Score every permutation of some events with the model not trained on them.
 
-    Parameters
-    ----------
-    models, threads
-        As `feature_sums` takes them.
-    event
-        The events' numbers; shape (events,).
-    n_jets
-        Their jets to permute, 4 to 6; shape (events,).
-    features
-        As `agc.ttbar.ml.assignments.permutation_features` returns them; shape
-        (permutations, 20), float32.
-
-    Returns
-    -------
-    numpy.ndarray
-        Margins, the log-odds that a permutation is right; shape (permutations,),
-        float32. They order permutations as their probabilities do, but do not become
-        equal where those are rounded to 1.
-
-    Raises
-    ------
-    AnalysisError
-        A model is none of a jet assignment.
+    ``event`` are the events' numbers and ``n_jets`` their jets to permute, 4 to 6, both
+    of the shape (events,); the features, shape (permutations, 20) and float32, are
+    those of `agc.ttbar.ml.assignments.permutation_features`. Returned are margins, the
+    log-odds that a permutation is right; shape (permutations,), float32. They order
+    permutations as their probabilities do, but do not become equal where those are
+    rounded to 1. An `AnalysisError` says that a model is none of a jet assignment.
     """
     scores = np.empty(len(features), np.float32)
     odd = np.repeat(event % 2 == 1, np.diff(FIRST_PERMUTATION)[n_jets])
@@ -275,20 +242,9 @@ def permutation_scores(
 def best_rows(offsets: IntArray, scores: FloatArray) -> tuple[IntArray, int]:
     """Return each event's best permutation and count the events with several.
 
-    Parameters
-    ----------
-    offsets
-        Where each event's permutations begin, and their end; shape (events + 1,). The
-        first one's need not begin at 0.
-    scores
-        Shape (permutations,).
-
-    Returns
-    -------
-    rows : numpy.ndarray
-        Counted from ``offsets[0]``, shape (events,); of equal scores the first wins.
-    ties : int
-        Events of which another permutation scores as high.
+    Offsets, shape (events + 1,), are where each event's permutations begin, and their
+    end; the first one's need not begin at 0. Rows, shape (events,), are counted from
+    ``offsets[0]``; of equal scores the first wins.
     """
     rows = np.empty(len(offsets) - 1, np.int64)
     ties = 0

@@ -46,17 +46,9 @@ _RECIPE = "recipe.json"
 def model_versions(models: AssignmentModels) -> list[ModelVersion]:
     """Return the models as versions on a Triton server, each said which it is.
 
-    Parameters
-    ----------
-    models
-        The two.
-
-    Returns
-    -------
-    list of ModelVersion
-        Version 1 was trained on even events and scores odd ones, version 2 the other
-        way round. The AGC's reference implementation (c37bf59) sends even events to the
-        version that its own comment calls trained on even ones: that is not done here.
+    Version 1 was trained on even events and scores odd ones, version 2 the other way
+    round. The AGC's reference implementation (c37bf59) sends even events to the version
+    that its own comment calls trained on even ones: that is not done here.
     """
     return [
         ModelVersion(
@@ -75,21 +67,9 @@ def model_versions(models: AssignmentModels) -> list[ModelVersion]:
 def save_models(
     training: Training, folder: Path, *, recipe: Mapping[str, Any] | None = None
 ) -> None:
-    """Write models, how they came about, and their checksums.
+    """Write models, how they came about (with more in ``recipe``), and their checksums.
 
-    Parameters
-    ----------
-    training
-        As from `agc.ttbar.ml.training.train`.
-    folder
-        Created where it is missing.
-    recipe
-        More to say about how they came about.
-
-    Raises
-    ------
-    OSError
-        The files cannot be written.
+    A folder that is missing is made; an `OSError` says that it cannot be written.
     """
     import xgboost
 
@@ -117,20 +97,10 @@ def save_models(
 def shipped_models(folder: Path = SHIPPED_FOLDER) -> AssignmentModels:
     """Return the models that come with the notebooks, trained on the stand-in.
 
-    Parameters
-    ----------
-    folder
-        Where `save_models` wrote them.
-
-    Returns
-    -------
-    AssignmentModels
-        Checked against their checksums.
-
     Raises
     ------
     AnalysisError
-        A file is missing, or is not the one that was written.
+        A file is missing, or is not the one that `save_models` wrote, by its checksum.
     """
     places = {alias: str(folder / f"{alias}.ubj") for alias in ALIASES}
     return _checked(
@@ -168,15 +138,7 @@ def _checked(
 def register_models(training: Training) -> dict[str, str]:
     """Log both models to the active run and register them.
 
-    Parameters
-    ----------
-    training
-        As from `agc.ttbar.ml.training.train`.
-
-    Returns
-    -------
-    dict of str to str
-        By alias, the version of `MODEL_NAME` that it names from now on.
+    Returned is, by alias, the version of `MODEL_NAME` that it names from now on.
 
     Raises
     ------
@@ -217,16 +179,8 @@ def _requirements() -> list[str]:
 def registered_models(recipe: Path) -> AssignmentModels:
     """Return the models that MLflow's aliases name, if they are those of a recipe.
 
-    Parameters
-    ----------
-    recipe
-        As `save_models` wrote it, kept apart from the store: whoever can replace a
-        model there can replace its checksum there, too.
-
-    Returns
-    -------
-    AssignmentModels
-        The bytes that were registered.
+    The recipe, as `save_models` wrote it, is kept apart from the store: whoever can
+    replace a model there can replace its checksum there, too.
 
     Raises
     ------
@@ -263,11 +217,8 @@ def registered_models(recipe: Path) -> AssignmentModels:
 def jet_models(source: str) -> AssignmentModels:
     """Return the two models of the jet assignment.
 
-    Parameters
-    ----------
-    source
-        ``"shipped"``: those that come with the notebooks. The path of a ``recipe.json``
-        that `save_models` wrote: those, from this place's MLflow.
+    ``"shipped"`` are those that come with the notebooks; the path of a ``recipe.json``
+    that `save_models` wrote means those, from this place's MLflow.
 
     Raises
     ------

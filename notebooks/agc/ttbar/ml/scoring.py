@@ -67,18 +67,6 @@ def assignment_here(
     On a laptop and on Binder they score themselves. At a facility with a Triton server
     that does; it is asked for both models before any task begins.
 
-    Parameters
-    ----------
-    models
-        The two models.
-    settings
-        Settings to use; by default those of this place.
-
-    Returns
-    -------
-    Assignment
-        To be given to `agc.ttbar.runs.run_ttbar`.
-
     Raises
     ------
     InferenceError
@@ -104,24 +92,9 @@ def score(
 ) -> tuple[npt.NDArray[np.float32], InferenceReport]:
     """Score every permutation of some events with the model not trained on them.
 
-    Parameters
-    ----------
-    assignment
-        As from `assignment_here`.
-    event, n_jets, features
-        As `agc.ttbar.ml.jet_assignment.permutation_scores` takes them.
-
-    Returns
-    -------
-    scores : numpy.ndarray
-        Margins; shape (permutations,), float32. The same bits wherever they come from.
-    report : InferenceReport
-        Where they come from.
-
-    Raises
-    ------
-    InferenceError
-        The server is lost and ``triton_fallback`` is false, or another of its kinds.
+    Arrays and margins are those of `agc.ttbar.ml.jet_assignment.permutation_scores`,
+    the same bits wherever they come from, which the report says. An `InferenceError` is
+    as from `agc.served.predictor.Predictor.predict`.
     """
     if not assignment.triton:
         scores = permutation_scores(assignment.models, event, n_jets, features)

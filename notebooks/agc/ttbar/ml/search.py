@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import mlflow
     from distributed import Client
 
-__all__ = ["Result", "best", "search", "try_out"]
+__all__ = ["Result", "best", "search"]
 
 #: How often a training looks whether it was killed meanwhile, in seconds.
 LOOK_S = 2.0
@@ -37,21 +37,8 @@ def search(
 ) -> list[Result]:
     """Train with each of several hyper-parameters, on the workers of a cluster.
 
-    Parameters
-    ----------
-    client
-        Of the cluster.
-    run
-        What the trials belong to; each is one of MLflow's runs below it.
-    data
-        Goes to the workers once.
-    hyperparameters
-        What to try.
-
-    Returns
-    -------
-    list of Result
-        In the order of ``hyperparameters``, whatever the cluster.
+    The trials are MLflow's runs below ``run``, the data go to the workers once, and the
+    results are in the order of ``hyperparameters``, whatever the cluster.
 
     Notes
     -----
@@ -91,24 +78,7 @@ def try_out(
 ) -> Result:
     """Train once and record it; runs on a worker.
 
-    Parameters
-    ----------
-    trial
-        Where to record it.
-    data
-        What to train on.
-    hyperparameters
-        What XGBoost is told.
-
-    Returns
-    -------
-    Result
-        The two models, and how well they do on each other's events.
-
-    Raises
-    ------
-    TrackingError
-        Of the kind ``killed``: the trial was killed meanwhile.
+    A trial that is killed meanwhile ends in a `TrackingError` of the kind ``killed``.
     """
     import mlflow
     from mlflow.entities import Metric
@@ -138,11 +108,5 @@ def try_out(
 
 
 def best(results: Sequence[Result]) -> Result:
-    """Return the result with the smallest loss; of equal ones the first.
-
-    Parameters
-    ----------
-    results
-        At least one.
-    """
+    """Return the result with the smallest loss; of equal ones the first."""
     return min(results, key=lambda result: result.quality.log_loss)

@@ -11,7 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from agc.ttbar.features import FEATURES
-from agc.ttbar.ml.jet_assignment import AssignmentModels, assignment_models
+from agc.ttbar.ml.jet_assignment import (
+    AssignmentModels,
+    assignment_models,
+    permutation_scores,
+)
 from agc.ttbar.ml.training_data import N_PERMUTATIONS, TrainingData
 from agc.ttbar.permutations import ROLES, permutations_of
 
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
     import xgboost
 
 __all__ = [
-    "SEED",
     "Hyperparameters",
     "Quality",
     "Training",
@@ -60,17 +63,7 @@ CHOICES: dict[str, tuple[float, ...]] = {
 def candidates(n: int, *, seed: int = SEED) -> list[Hyperparameters]:
     """Draw hyper-parameters to try, all different, the defaults first.
 
-    Parameters
-    ----------
-    n
-        How many, at least 1.
-    seed
-        Of the random numbers.
-
-    Returns
-    -------
-    list of Hyperparameters
-        Of a longer list, the first are the same.
+    There is at least one; of a longer list, the first are the same.
     """
     generator = random.Random(seed)  # noqa: S311 - no secret
     drawn = [Hyperparameters()]
@@ -106,19 +99,10 @@ class Quality:
 
 
 def quality(data: TrainingData, margins: npt.NDArray[np.float32]) -> Quality:
-    """Judge the scores of a model.
+    """Judge the scores of a model on events that it was not trained on.
 
-    Parameters
-    ----------
-    data
-        Events that it was not trained on.
-    margins
-        Log-odds of each permutation; shape (12 * events,).
-
-    Returns
-    -------
-    Quality
-        Of the four leading jets' permutations: with more jets there are more.
+    Margins, the log-odds of each permutation, have the shape (12 * events,): they are
+    of the four leading jets' permutations; with more jets there are more.
     """
     from sklearn.metrics import log_loss, roc_auc_score
 
@@ -163,22 +147,9 @@ def train(
 ) -> Training:
     """Train a classifier on the even events and another one on the odd events.
 
-    Parameters
-    ----------
-    data
-        All events.
-    hyperparameters
-        What XGBoost is told.
-    after_round
-        Called with the model's name, the round and the loss on the other events; what
-        it raises ends the training.
-    threads
-        Cores to compute on. Other numbers may give other bits.
-
-    Returns
-    -------
-    Training
-        The same every time.
+    ``after_round`` is called with the model's name, the round and the loss on the other
+    events; what it raises ends the training. The result is the same every time; another
+    number of threads, which are the cores to compute on, may give other bits.
     """
     boosters, losses = {}, {}
     halves = {"even": data.of_parity(0), "odd": data.of_parity(1)}
@@ -241,15 +212,7 @@ def _fit(  # noqa: PLR0917 - a private function of one caller
 
 
 def assess(data: TrainingData, models: AssignmentModels) -> Quality:
-    """Judge two classifiers, each on the events that it was not trained on.
-
-    Parameters
-    ----------
-    data
-        All events.
-    models
-        As from `train`.
-    """
+    """Judge two classifiers, each on the events that it was not trained on."""
     return quality(data, unseen_margins(data, models))
 
 
@@ -257,7 +220,5 @@ def unseen_margins(
     data: TrainingData, models: AssignmentModels
 ) -> npt.NDArray[np.float32]:
     """Return the log-odds of every permutation by the model that has not seen it."""
-    from agc.ttbar.ml.jet_assignment import permutation_scores
-
     n_jets = np.full(len(data.event), len(ROLES))
     return permutation_scores(models, data.event, n_jets, data.rows)

@@ -114,19 +114,8 @@ def training_data(
 ) -> TrainingData:
     """Read the events to learn from, of the nominal top-quark pairs.
 
-    Parameters
-    ----------
-    fileset
-        As `agc.inputs.filesets.ttbar_fileset` gives it.
-    executor
-        Any coffea executor; the result does not depend on it.
-    chunksize
-        Events for one task; the result does not depend on it.
-
-    Returns
-    -------
-    TrainingData
-        In the order of files and entries.
+    They are in the order of files and entries; neither the executor, which may be any
+    of coffea's, nor the events for one task change the result.
 
     Raises
     ------

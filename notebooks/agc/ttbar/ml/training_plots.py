@@ -9,7 +9,7 @@ import numpy as np
 from agc.show.style import add_label, styled
 from agc.ttbar.features import FEATURES
 from agc.ttbar.ml.model_store import ALIASES
-from agc.ttbar.ml.search import Result
+from agc.ttbar.ml.search import Result, best
 from agc.ttbar.ml.training import Quality, Training, unseen_margins
 from agc.ttbar.ml.training_data import TrainingData
 
@@ -23,10 +23,9 @@ __all__ = ["plot_efficiencies", "plot_importances", "plot_progress", "plot_roc"]
 
 _COLOURS = {"trained_on_even": "#e42536", "trained_on_odd": "#5790fc"}
 _NAMES = {"trained_on_even": "trained on even", "trained_on_odd": "trained on odd"}
-_SIZE = (6.2, 5.0)
 
 
-def _figure(size: tuple[float, float] = _SIZE) -> tuple[Figure, Axes]:
+def _figure(size: tuple[float, float] = (6.2, 5.0)) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -34,21 +33,9 @@ def _figure(size: tuple[float, float] = _SIZE) -> tuple[Figure, Axes]:
 
 
 def plot_roc(data: TrainingData, training: Training, *, label: str) -> Figure:
-    """Draw the ROC curve of each model, on the events that it has not seen.
+    """Draw right permutations kept against wrong ones kept, of events not trained on.
 
-    Parameters
-    ----------
-    data
-        All events.
-    training
-        The models.
-    label
-        Whose events these are, written above the plot.
-
-    Returns
-    -------
-    Figure
-        Right permutations kept against wrong ones kept.
+    There is a curve for each model; ``label``, above them, says whose events these are.
     """
     from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -75,20 +62,8 @@ def plot_roc(data: TrainingData, training: Training, *, label: str) -> Figure:
 def plot_progress(results: Sequence[Result], *, label: str) -> Figure:
     """Draw the loss on unseen events after each round of each trial.
 
-    Parameters
-    ----------
-    results
-        As from `agc.ttbar.ml.search.search`.
-    label
-        Whose events these are.
-
-    Returns
-    -------
-    Figure
-        The mean of both models; the best trial stands out.
+    It is the mean of both models; the best trial stands out.
     """
-    from agc.ttbar.ml.search import best
-
     found = best(results)
     with styled():
         figure, axes = _figure()
@@ -114,17 +89,7 @@ def plot_progress(results: Sequence[Result], *, label: str) -> Figure:
 def plot_importances(training: Training, *, label: str) -> Figure:
     """Draw what each feature gains the two models.
 
-    Parameters
-    ----------
-    training
-        The models.
-    label
-        Whose events these are.
-
-    Returns
-    -------
-    Figure
-        XGBoost's total gain, as a fraction of all features'.
+    That is XGBoost's total gain, as a fraction of all features'.
     """
     import xgboost
 
@@ -159,17 +124,7 @@ def plot_importances(training: Training, *, label: str) -> Figure:
 def plot_efficiencies(quality: Quality, *, label: str) -> Figure:
     """Draw how often the jets are assigned right, against the main analysis's way.
 
-    Parameters
-    ----------
-    quality
-        Of both models together.
-    label
-        Whose events these are.
-
-    Returns
-    -------
-    Figure
-        With binomial uncertainties.
+    The quality is that of both models together, and the uncertainties are binomial.
     """
     bars = {
         "three jets with the\nlargest $p_T$": quality.largest_trijet_efficiency,

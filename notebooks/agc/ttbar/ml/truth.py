@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from agc.inputs.columns import FloatArray, IntArray
 
 __all__ = [
-    "MATCH_DISTANCE",
     "TRUTH_BRANCHES",
     "TruthColumns",
     "jet_labels",
@@ -68,19 +67,10 @@ class TruthColumns(NamedTuple):
 def read_truth_columns(
     arrays: Mapping[str, ak.Array], *, file: str = "the events"
 ) -> TruthColumns:
-    """Turn one array for each of `TRUTH_BRANCHES` into flat ones.
+    """Turn one array for each of `TRUTH_BRANCHES` into flat, read-only ones.
 
-    Parameters
-    ----------
-    arrays
-        By branch, as `agc.inputs.rootfiles.load_arrays` reads them.
-    file
-        Where they come from, for error messages.
-
-    Returns
-    -------
-    TruthColumns
-        Flat, read-only arrays in NanoAOD's types.
+    The arrays are as `agc.inputs.rootfiles.load_arrays` reads them, and the types
+    NanoAOD's; ``file`` says in messages where they come from.
 
     Raises
     ------
@@ -144,18 +134,9 @@ def jet_labels(
 ) -> npt.NDArray[np.int64]:
     """Label the four leading selected jets of the signal events.
 
-    Parameters
-    ----------
-    events, truth
-        The chunk.
-    signal
-        As `agc.ttbar.ml.assignments.signal_events` finds them for the nominal jets.
-
-    Returns
-    -------
-    numpy.ndarray
-        24 for a jet from the W boson, 6 for the b jet of the hadronic top quark, -6 for
-        that of the leptonic one, 0 for any other; shape (signal events, 4).
+    These are what `agc.ttbar.ml.assignments.signal_events` finds for the nominal jets.
+    A label is 24 for a jet from the W boson, 6 for the b jet of the hadronic top quark,
+    -6 for that of the leptonic one, 0 for any other; shape (signal events, 4).
 
     Notes
     -----
@@ -188,17 +169,10 @@ def jet_labels(
 def true_roles(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return the right permutation of the events whose four jets are all matched.
 
-    Parameters
-    ----------
-    labels
-        As from `jet_labels`; shape (events, 4).
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (events, 4): the places of the jets for `agc.ttbar.permutations.ROLES`, in
-        the order that permutations have them; -1 everywhere where the labels are not
-        two jets of the W boson and one of either b.
+    Labels are those of `jet_labels`. The permutations have their shape, (events, 4):
+    the places of the jets for `agc.ttbar.permutations.ROLES`, in the order that
+    permutations have them; -1 everywhere where the labels are not two jets of the W
+    boson and one of either b.
 
     Notes
     -----
