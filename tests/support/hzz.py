@@ -13,7 +13,7 @@ from support.notebook import analysis_code, run_code
 
 @lru_cache
 def shown() -> dict[str, Any]:
-    """Return what agc-hzz.ipynb defines: ``selection`` and ``four_lepton_mass``."""
+    """Return what agc-hzz.ipynb defines: ``selection``, ``INVERTED``, …."""
     return run_code(analysis_code("agc-hzz"))
 
 
@@ -24,5 +24,6 @@ def run_shown(fileset: dict[str, Any], **options: Any) -> HzzResult:
         IterativeExecutor(status=False),
         selection=shown()["selection"],
         mass=shown()["four_lepton_mass"],
+        inverted=shown()["INVERTED"],
         **options,
     )
