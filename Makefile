@@ -66,6 +66,7 @@ bench: ## measure start-up, throughput and reading (PROFILE=1: where the time go
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.reading
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.inference
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.hzz_closure
+	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.ttbar_closure
 
 lint: ## check style and types
 	@$(SETUP) test

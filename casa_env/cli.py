@@ -227,9 +227,15 @@ def _terminate(number: int, _: object) -> None:
 
 def _lab(options: argparse.Namespace) -> None:
     """Become JupyterLab, which prints the URL to open."""
-    from casa_env.lab.extension import clone_root, lab_command, lab_environment
+    from casa_env.lab.extension import (
+        clone_root,
+        keep_clean,
+        lab_command,
+        lab_environment,
+    )
 
     clone = clone_root()
+    keep_clean(clone)
     extra = _writable(clone)
     as_root = os.geteuid() == 0
     if as_root:

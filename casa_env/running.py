@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from casa_env.errors import CellError, NotebookError, require_package
 from casa_env.parameters import set_parameters
-from casa_env.settings.places import can_write, writable_environment
+from casa_env.settings.places import can_write, own_folder, whole, writable_environment
 
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager
@@ -116,9 +116,9 @@ def run_notebook(
         cell.outputs, cell.execution_count = [], None
     began = time.monotonic()
     mark = output.with_name("UNFINISHED")
-    with contextlib.suppress(OSError):  # said at the end, where it matters
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(f"A run of {notebook} began and did not come to its end.\n")
+    # A copy that cannot be written is said at the end, where it matters.
+    with contextlib.suppress(OSError), whole(mark) as partial:
+        partial.write_text(f"A run of {notebook} began and did not come to its end.\n")
     try:
         _execute(node, _Watch(node, report), notebook.parent, variables, timeout)
     except BaseException as err:
@@ -155,14 +155,11 @@ def _keep(node: NotebookNode, output: Path) -> Path | None:
         except (OSError, RuntimeError):
             continue
         kept = Path(folder) / output.name if folder else output
-        partial = kept.with_name(f".{kept.name}.partial")
         try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(kept)
+            with whole(kept) as partial:
+                partial.write_text(text, encoding="utf-8")
         except OSError as err:
             reason = reason or str(err.strerror)
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 Path(folder or output).rmdir()
             continue
@@ -225,11 +222,12 @@ def _opened(notebook: Path) -> NotebookNode:
 
 def _check_output(output: Path, notebook: Path) -> None:
     """Make the folder of a notebook's copy; raise before work is lost."""
-    with contextlib.suppress(OSError):
-        output.parent.mkdir(parents=True, exist_ok=True)
-    reason = (
-        "" if can_write(output.parent) else "its folder cannot be written, or is full"
-    )
+    reason = "its folder cannot be written, or is full"
+    try:
+        own_folder(output.parent)
+        reason = "" if can_write(output.parent) else reason
+    except OSError as err:
+        reason = f"{err.strerror}: {err.filename}"
     reason = "it is a folder" if output.is_dir() else reason
     if output.resolve() == notebook.resolve():
         reason = "it is the notebook itself, which is never changed"

@@ -7,8 +7,10 @@ import contextlib
 import json
 import logging
 import os
+import shlex
+import subprocess
 import sys
-import tempfile
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -17,13 +19,28 @@ from typing import Any, Final
 
 from casa_env.errors import CasaEnvError, CredentialsError, SettingsError
 from casa_env.settings import Settings, load_settings
-from casa_env.settings.places import content_of
+from casa_env.settings.places import content_of, whole
 
 logger = logging.getLogger(__name__)
 
 #: The clone that this casa_env is installed from, if it is, and what opens first there.
 CLONE: Final = Path(__file__).resolve().parents[2]
 WELCOME: Final = "notebooks/00-welcome.ipynb"
+
+#: What a kernel says of its language when a notebook is saved; the name is in git.
+_LANGUAGE: Final = " ".join(
+    f"metadata.language_info.{key}"
+    for key in (
+        "codemirror_mode",
+        "file_extension",
+        "mimetype",
+        "nbconvert_exporter",
+        "pygments_lexer",
+        "version",
+    )
+)
+_STRIP: Final = ("-P", "-m", "nbstripout", "--keep-id", "--extra-keys", _LANGUAGE)
+_one_at_a_time = threading.Lock()
 
 
 def clone_root(root: Path = CLONE) -> Path:
@@ -98,11 +115,43 @@ def lab_command(
     command += ["--ServerApp.ip=127.0.0.1"]
     command += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={clone}"]
     command += [f"--ServerApp.base_url={base_path(base_url)}"]
+    command += ["--FileContentsManager.post_save_hook=casa_env.lab.extension.saved"]
     if (clone / WELCOME).is_file():
         command += [f"--LabApp.default_url=/lab/tree/{WELCOME}"]
     command += ["--log-level=WARN", "--LabApp.log_level=WARN"] if quiet else []
     command += [] if browser else ["--no-browser"]
     return command + (["--allow-root"] if as_root else [])
+
+
+def keep_clean(clone: Path) -> None:
+    """Let git see the notebooks without what running them adds, by nbstripout.
+
+    So a clone stays clean, and can be pulled. Git's configuration is this clone's own.
+    """
+    command = shlex.join((sys.executable, *_STRIP))
+    _git(clone, "config", "filter.casa-notebook.clean", command)
+
+
+def saved(*, os_path: str, model: dict[str, Any], **_: object) -> None:
+    """Let git look at a notebook that Jupyter saved (``post_save_hook``)."""
+    if model["type"] == "notebook":
+        threading.Thread(target=_look_again, args=(Path(os_path),)).start()
+
+
+def _look_again(notebook: Path) -> None:
+    # Git does not ask the filter about a file whose size changed. What its user has
+    # edited is left for them to add, and so is a new notebook.
+    with _one_at_a_time:
+        if _git(notebook.parent, "diff", "--quiet", "--", notebook.name):
+            _git(notebook.parent, "update-index", "--", notebook.name)
+
+
+def _git(folder: Path, *arguments: str) -> bool:
+    """Return whether git could and did; without it there is nothing to keep clean."""
+    with contextlib.suppress(OSError):
+        command = ["git", "-C", str(folder), *arguments]
+        return not subprocess.run(command, check=False, capture_output=True).returncode  # noqa: S603
+    return False
 
 
 def hub_token(environ: Mapping[str, str], *, timeout: float) -> str:
@@ -137,12 +186,9 @@ def write_token(token: str, path: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
         if content_of(path, named=True).decode().strip() == token:
             return False
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # its mode is 0700
-        new = Path(folder, path.name)
+    with whole(path) as new:
         new.touch(mode=0o600)
         new.write_text(token)
-        new.replace(path)
     return True
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from casa_env.models.mlflow import artifact_folder, is_server, tracking_uri
 from casa_env.settings import load_settings
+from casa_env.settings.places import own_folder
 
 #: How long the server may take to be ready: a first start makes the database, and was
 #: seen to take a minute on a loaded machine. In seconds.
@@ -70,7 +71,7 @@ def serve(socket: Path) -> int:
     command += ["--uvicorn-opts", f"--uds {shlex.quote(str(socket))}"]
     command += ["--backend-store-uri", uri]
     if folder := artifact_folder(uri):
-        folder.mkdir(parents=True, exist_ok=True)
+        own_folder(folder)
         command += ["--default-artifact-root", folder.as_uri()]
     environ = {
         "MLFLOW_SERVER_X_FRAME_OPTIONS": "SAMEORIGIN",  # inside JupyterLab's own page

@@ -28,7 +28,7 @@ from casa_env.models.provenance import (
 )
 from casa_env.network import proxy_for
 from casa_env.settings import Settings, load_settings
-from casa_env.settings.places import catch_endings, state_home
+from casa_env.settings.places import catch_endings, own_folder, state_home
 from casa_env.settings.table import shown
 from casa_env.tokens.bearer import settings_here, token_value
 
@@ -110,7 +110,7 @@ def tracking_uri(settings: Settings) -> str:
     if settings.mlflow_uri or not {"%", "?"} & {*str(folder)}:
         return settings.mlflow_uri or f"sqlite:///{folder / 'mlflow.db'}"
     # Of "sqlite:", MLflow 3.17 would make the folder that has the quoted name.
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     path = str(folder / "mlflow.db").replace("%", "%25").replace("?", "%3F")
     return f"sqlite+pysqlite:///{path}"
 
@@ -168,7 +168,7 @@ def connect(settings: Settings, *, uri: str | None = None) -> MlflowClient:
     step = "Correct mlflow_uri, or leave it empty to keep runs in your home."
     with as_tracking_error("Runs cannot be recorded", uri, step):
         if folder := artifact_folder(uri):
-            folder.mkdir(parents=True, exist_ok=True)
+            own_folder(folder)
         return mlflow.MlflowClient(uri)
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -174,6 +174,35 @@ def content_of(file: Path, *, named: bool, most: int = 1_000_000) -> bytes:
         if stat.S_ISREG(status.st_mode) and ours:
             return it.read(most)
     raise refused
+
+
+def own_folder(folder: Path) -> None:
+    """Make a folder that only we may enter, and those above it, unless they are there.
+
+    Raises `PermissionError` where somebody else made one in a place like ``/tmp``, to
+    see or exchange what goes into it.
+    """
+    folder = folder.absolute()
+    for one in (*reversed(folder.parents), folder):
+        one.mkdir(mode=0o700, exist_ok=True)
+        shared = one.parent.stat().st_mode & stat.S_ISVTX
+        if shared and one.lstat().st_uid not in {0, os.geteuid()}:
+            raise PermissionError(errno.EPERM, "somebody else made it", str(one))
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to, which takes the place of another once all is there.
+
+    Readers see the file as it was or as it is, never a part of it; a writer that fails
+    leaves it as it was. What others lay there is replaced, and no link is followed.
+    Missing folders are made, as `own_folder` does.
+    """
+    own_folder(path.parent)
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+        partial = Path(folder, path.name)
+        yield partial
+        partial.replace(path)
 
 
 def is_own(folder: Path) -> bool:

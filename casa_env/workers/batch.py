@@ -18,6 +18,7 @@ from typing import Any, Final
 from casa_env.errors import ClusterError, require_package
 from casa_env.network import host_and_port, is_loopback
 from casa_env.settings import Settings
+from casa_env.workers.own_page import scheduler_extensions
 from casa_env.workers.tls import Session, cluster_security, new_session
 
 #: By back end: the class in `dask_jobqueue`, and the program that submits.
@@ -37,6 +38,9 @@ _ANSWERS: Final = {
     "lsf": r"(?m)^Job <(?P<job_id>\d+)> is submitted",
     "sge": r"(?m)^(Your job )?(?P<job_id>\d+)( \(.*)?\s*$",
 }
+
+#: A worker's page would show its tasks to the whole network.
+_QUIET: Final = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
 
 #: What a batch system, or dask_jobqueue, raises.
 _PROBLEMS: Final = (OSError, RuntimeError, ValueError)
@@ -60,6 +64,7 @@ def cluster(settings: Settings, *, asynchronous: bool = False, **options: Any) -
     started, what = None, f"The scheduler for {backend} did not start."
     try:
         native |= _common_options(settings, session)
+        native["scheduler_options"] |= options.pop("scheduler_options", {})
         native["job_cls"] = _recorded(kind.job_cls, session)
         started = kind(asynchronous=asynchronous, **native | options)
         what = f"{backend} did not take a worker's job."
@@ -89,8 +94,12 @@ def _dask_jobqueue() -> Any:  # noqa: ANN401 - a module
 
 
 def _common_options(settings: Settings, session: Session) -> dict[str, Any]:
+    import dask
+
+    site = dask.config.get(f"jobqueue.{settings.dask_backend}.worker-extra-args")
     return {
         "name": session.path.name,
+        "worker_extra_args": [*_QUIET, *(site or ())],
         "job_name": session.path.name,
         "cores": settings.dask_worker_threads or 1,
         "processes": 1,
@@ -103,6 +112,7 @@ def _common_options(settings: Settings, session: Session) -> dict[str, Any]:
         "scheduler_options": {
             "dashboard_address": settings.dask_dashboard or "127.0.0.1:0",
             "dashboard": bool(settings.dask_dashboard),
+            "extensions": scheduler_extensions(),
         },
     }
 
@@ -170,10 +180,8 @@ def _recorded(job_class: Any, session: Session) -> Any:  # noqa: ANN401 - untype
 def _submit(cluster: Any, settings: Settings, session: Session) -> None:  # noqa: ANN401
     """Submit the first jobs, or let awaiting the cluster do so; clear as it closes."""
     least = settings.dask_workers or 1
-    for _ in range(least):
-        cluster.worker_spec.update(cluster.new_worker_spec())
 
-    def adapt() -> None:
+    def begin() -> None:
         chosen = cluster.scheduler_spec["options"]
         host = host_and_port(cluster.scheduler_address) or ("",)
         if is_loopback(host[0]) and not (chosen.get("host") or chosen.get("interface")):
@@ -181,8 +189,10 @@ def _submit(cluster: Any, settings: Settings, session: Session) -> None:  # noqa
             where = ", ".join(name for _, name in socket.if_nameindex())
             step = "Set dask_interface to one that they reach; lo, if they run here."
             raise ClusterError(what, looked_at=f"interfaces: {where}", next_step=step)
+        while len(cluster.worker_spec) < least:
+            cluster.worker_spec.update(cluster.new_worker_spec())
         if settings.dask_max_workers:
             cluster.adapt(minimum=least, maximum=settings.dask_max_workers)
 
     cluster.casa_env_session = session
-    session.follow(cluster, adapt)
+    session.follow(cluster, begin)

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from casa_env.errors import ClusterError, require_package
 from casa_env.settings import Settings
+from casa_env.workers.own_page import scheduler_extensions
 from casa_env.workers.tls import new_session, session_security
 
 #: Zero would be Dask's configuration again (distributed 2026.8.0, ``Scheduler``).
@@ -142,11 +143,15 @@ def _started(kind: Any, settings: Settings, options: dict[str, Any]) -> Any:  # 
         "worker_class": _without_plots(Nanny if settings.dask_processes else Worker),
         # Scheduler and workers sleep together with a laptop: silence is no loss here,
         # and a process that ends closes its connection.
-        "scheduler_kwargs": {"worker_ttl": _YEAR_S},
+        "scheduler_kwargs": {
+            "worker_ttl": _YEAR_S,
+            "extensions": scheduler_extensions(),
+            **options.pop("scheduler_kwargs", {}),
+        },
     }
     if not settings.dask_dashboard:
         # Dask still answers health checks: by default on port 8787, if it is free.
-        native["scheduler_kwargs"]["dashboard_address"] = "127.0.0.1:0"
+        native["scheduler_kwargs"].setdefault("dashboard_address", "127.0.0.1:0")
     try:
         return kind(**native | options)
     except (OSError, RuntimeError) as err:

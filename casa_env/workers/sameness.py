@@ -27,7 +27,7 @@ iniconfig ipykernel ipympl iso8601 isoduration json5 jupyter-builder jupyter-cli
 jupyter-core jupyter-events jupyter-lsp jupyter-repo2docker jupyter-resource-usage
 jupyter-server jupyter-server-proxy jupyter-server-terminals jupyterhub jupyterlab
 jupyterlab-git jupyterlab-git-core jupyterlab-pygments jupyterlab-server mistune
-nbclient nbconvert nbdime nbformat nbgitpuller nbval nest-asyncio2 notebook
+nbclient nbconvert nbdime nbformat nbgitpuller nbstripout nbval nest-asyncio2 notebook
 notebook-shim oauthlib overrides pamela pandocfilters pathspec pip platformdirs pluggy
 pooch prometheus-client pycares pytest python-json-logger pywinpty rfc3339-validator
 rfc3986-validator rfc3987-syntax semver send2trash simpervisor soupsieve terminado

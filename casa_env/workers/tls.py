@@ -42,7 +42,10 @@ class Session:
         file.write_text(str(self.path / "tls"))
 
     def follow(self, cluster: Any, begin: Callable[[], None] = lambda: None) -> Any:  # noqa: ANN401
-        """Publish as a cluster has started, clear as it closes; return the cluster."""
+        """Publish as a cluster has started, clear as it closes; return the cluster.
+
+        ``begin`` is called when its scheduler has an address, and no worker is asked.
+        """
         # These two are what all ways go through.
         start, close = cluster._start, cluster._close  # noqa: SLF001
 
@@ -54,9 +57,9 @@ class Session:
             await start()
             publish()
 
-        async def submit_and_publish() -> None:
-            await cluster
+        async def publish_and_submit() -> None:
             publish()
+            await cluster
 
         async def close_and_clear() -> None:
             try:
@@ -68,7 +71,7 @@ class Session:
         if cluster.asynchronous:
             cluster._start = start_and_publish  # noqa: SLF001
         else:
-            cluster.sync(submit_and_publish)
+            cluster.sync(publish_and_submit)
         return cluster
 
     def clear(self) -> None:

@@ -12,12 +12,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from casa_env.doctor import run_checks
-from casa_env.errors import CredentialsError
+from casa_env.errors import CredentialsError, NotebookError
+from casa_env.running import run_notebook
 from casa_env.settings import Settings
-from casa_env.settings.places import content_of, is_safe, writable_environment
+from casa_env.settings.places import content_of, is_safe, whole, writable_environment
 from casa_env.tokens.bearer import bearer_token
 from casa_env.tokens.proxy import x509_proxy
 from casa_env.workers.tls import new_session
@@ -215,6 +217,85 @@ def test_a_second_user_reads_neither_caches_nor_sessions(shared: Path) -> None:
                 [*AS_NOBODY, *words], capture_output=True, text=True, check=False
             )
             assert "ermission denied" in done.stderr
+
+
+#: A notebook whose outputs go where a parameter says.
+WRITES = """
+from pathlib import Path
+from agc.hists.io import whole
+with whole(Path(OUTPUT_FOLDER) / "figures" / "one.txt") as partial:
+    partial.write_text("private")
+"""
+
+
+@pytest.fixture
+def notebook(shared: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a notebook in a clone that others may look into."""
+    monkeypatch.setenv("PYTHONPATH", str(repository / "notebooks"))
+    path = shared.parent / "clone" / "n.ipynb"
+    path.parent.mkdir()
+    path.parent.chmod(0o755)
+    cells = [
+        nbformat.v4.new_code_cell(source) for source in ("OUTPUT_FOLDER=''", WRITES)
+    ]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+@pytest.mark.fault("security", "another user looks into results", "permission denied")
+@root_only
+@pytest.mark.parametrize("place", ["results/n", "shared"])
+def test_a_second_user_neither_reads_nor_writes_results(
+    shared: Path, notebook: Path, place: str
+) -> None:
+    folder = notebook.parent / place if place == "results/n" else shared / "n" / "new"
+    run = run_notebook(notebook, parameters={"OUTPUT_FOLDER": str(folder)})
+    assert run.output == folder / "n.ipynb"
+    outputs = [run.output, folder / "figures" / "one.txt"]
+    assert [one.is_file() for one in outputs] == [True, True]
+    for words in (
+        *(["cat", one] for one in outputs),
+        *(["ls", one] for one in (folder, folder.parent)),
+        *(["touch", one / "new"] for one in (folder, folder.parent)),
+    ):
+        done = subprocess.run(
+            [*AS_NOBODY, *words], capture_output=True, text=True, check=False
+        )
+        assert "ermission denied" in done.stderr, words
+
+
+@pytest.mark.fault("security", "results' folder in /tmp is another's", "an error")
+@root_only
+@pytest.mark.parametrize("below", ["", "new"])
+def test_a_folder_that_somebody_else_made_for_our_results_is_refused(
+    shared: Path, notebook: Path, below: str
+) -> None:
+    planted = shared / "results"
+    planted.mkdir()
+    planted.chmod(0o777)
+    os.chown(planted, NOBODY, NOBODY)
+    to = {"OUTPUT_FOLDER": str(planted / below)}
+    with pytest.raises(NotebookError, match="somebody else made it") as one:
+        run_notebook(notebook, parameters=to)
+    assert str(planted) in str(one.value)
+    with pytest.raises(PermissionError, match="somebody else"), whole(planted / "one"):
+        pass
+    assert not [path for path in planted.rglob("*") if path.is_file()]
+
+
+@pytest.mark.fault("security", "links where a run writes in /tmp", "none is followed")
+def test_no_link_is_followed_to_write_beside_a_runs_copy(
+    shared: Path, notebook: Path, tmp_path: Path
+) -> None:
+    ours = tmp_path / "ours"
+    ours.write_text("precious")
+    for name in ("UNFINISHED", ".n.ipynb.partial", "n.ipynb"):
+        (shared / name).symlink_to(ours)
+    to = {"OUTPUT_FOLDER": str(tmp_path / "others")}
+    run = run_notebook(notebook, parameters=to, output=shared / "n.ipynb")
+    assert run.output.is_file()
+    assert ours.read_text() == "precious"
 
 
 @pytest.mark.fault("lost", "somebody else ran a clone first", "it works all the same")

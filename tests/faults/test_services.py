@@ -323,7 +323,8 @@ except casa_env.CasaEnvError as err: print(err)
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a network")
 def test_a_scheduler_that_no_other_machine_reaches_is_said(tmp_path: Path) -> None:
     for name, answer in (("sbatch", "Submitted batch job 7"), ("scancel", "")):
-        (tmp_path / name).write_text(f"#!/bin/sh\necho {answer}\n")
+        called = f"touch {tmp_path / name}.called"
+        (tmp_path / name).write_text(f"#!/bin/sh\n{called}\necho {answer}\n")
         (tmp_path / name).chmod(0o755)
     done = subprocess.run(
         ["unshare", "--net", "--uts", "sh", "-c", ALONE, sys.executable],
@@ -337,3 +338,4 @@ def test_a_scheduler_that_no_other_machine_reaches_is_said(tmp_path: Path) -> No
         pytest.skip(done.stderr)
     assert "interfaces: lo" in done.stdout, done.stderr
     assert "Set dask_interface" in done.stdout
+    assert list(tmp_path.glob("*.called")) == []  # before there is a job

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from distributed import LocalCluster
 
 from casa_env import dask_client, dask_cluster
 from casa_env.workers.tls import sessions_folder
+from support.strangers import NOBODY, answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,43 @@ for scheme in ("tcp", "tls"):
         print("refused", scheme)
 """
 
+
+#: A page of a user who is not root: who of three users is answered, and that nobody is
+#: whose connection has ended, when Linux shows it as root's.
+NOT_ROOT = """
+import asyncio, contextlib, os, socket
+from types import SimpleNamespace
+from tornado import httpserver, netutil, web
+from casa_env.workers.own_page import keep_others_out
+asked = []
+class Page(web.RequestHandler):
+    def get(self):
+        asked.append(self.request.path)
+async def main(address, family):
+    server = httpserver.HTTPServer(web.Application([("/.*", Page)]))
+    sockets = netutil.bind_sockets(0, address, family=family)
+    server.add_sockets(sockets)
+    server.address = address
+    keep_others_out(SimpleNamespace(http_server=server))
+    for uid in (65533, 0, 65534):
+        os.seteuid(0)
+        os.seteuid(uid)
+        asking = socket.create_connection(sockets[0].getsockname()[:2])
+        os.seteuid(0)
+        os.seteuid(65533)
+        asking.sendall(b"GET /%d HTTP/1.0\\r\\n\\r\\n" % uid)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.to_thread(asking.recv, 99)
+        asking.close()
+    ended = socket.create_connection(sockets[0].getsockname()[:2])
+    ended.sendall(b"GET /ended HTTP/1.0\\r\\n\\r\\n")
+    ended.close()
+    await asyncio.sleep(0.5)
+    server.stop()
+asyncio.run(main("127.0.0.1", socket.AF_INET))
+asyncio.run(main("::1", socket.AF_INET6))
+print(asked)
+"""
 
 #: What an injected cell of JupyterLab's Dask panel does, given the address.
 CELL = """
@@ -84,6 +123,41 @@ def test_another_user_of_the_machine_cannot_join(
         port = scheduler.scheduler_address.rpartition(":")[2]
         done = python(ATTACK, port)
         assert done.stdout.split() == ["refused", "tcp", "refused", "tls"], done.stderr
+
+
+@pytest.mark.fault(
+    "security", "another user opens a local cluster's dashboard", "no answer"
+)
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as a second user")
+@pytest.mark.filterwarnings(
+    "ignore:Couldn't detect a suitable IP address:RuntimeWarning"
+)
+@pytest.mark.parametrize("processes", [True, False])
+@pytest.mark.parametrize("start", [dask_client, dask_cluster])
+def test_another_user_of_the_machine_sees_no_dashboard(
+    start: Callable[..., Any], *, processes: bool
+) -> None:
+    # An option of the scheduler does not take the protection away.
+    more = {"scheduler_kwargs": {"transition_counter_max": 10**9}}
+    with start(workers=1, processes=processes, **more) as started:
+        cluster = getattr(started, "cluster", started)
+        port = cluster.scheduler.http_server.port
+        assert answers(0, port) == {"200"}
+        assert answers(NOBODY, port) == {""}
+        with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as bare:
+            more_than_dasks = {*cluster.scheduler.extensions} ^ {
+                *bare.scheduler.extensions
+            }
+    assert more_than_dasks == {"own-page"}
+
+
+@pytest.mark.fault(
+    "security", "a user who is not root opens the own dashboard", "an answer"
+)
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as a second user")
+def test_a_page_answers_its_user_and_root_and_no_connection_that_has_ended() -> None:
+    done = python(NOT_ROOT)
+    assert done.stdout == f"{['/65533', '/0'] * 2}\n", done.stderr
 
 
 @pytest.mark.fault(

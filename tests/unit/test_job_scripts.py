@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 
 from casa_env import dask_client, dask_cluster, load_settings
@@ -73,8 +74,15 @@ def test_a_job_script_has_what_the_settings_say(backend: str, on_path: Path) -> 
     }
     if backend != "htcondor":
         settings["dask_queue"] = "short"
-    with dask_cluster(settings=load_settings(**settings)) as cluster:
-        script = cluster.job_script()
+    with dask_cluster(settings=load_settings(**settings)):  # imports Dask's defaults
+        site = {f"jobqueue.{backend}.worker-extra-args": ["--lifetime", "1h"]}
+        with (
+            dask.config.set(site),
+            dask_cluster(settings=load_settings(**settings)) as cluster,
+        ):
+            script = cluster.job_script()
+    quiet = "--no-dashboard --dashboard-address 127.0.0.1:0"  # not to all the network
+    assert f" {quiet} --lifetime 1h " in script
     for line in (*HEADERS[backend], MORE[backend][1]):
         assert line in script.splitlines()
     assert "/opt/casa/bin/python -m distributed.cli.dask_worker tls://" in script

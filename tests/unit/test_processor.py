@@ -21,7 +21,7 @@ from agc.hists.fill import in_steps
 from agc.hists.run import collected
 from agc.inputs.filesets import standin_fileset
 from agc.inputs.nano import nano_events
-from agc.inputs.samples import SAMPLES
+from agc.inputs.samples import LUMI_PB, SAMPLES, XSEC_PB
 from agc.inputs.variations import variations_of
 from agc.ttbar.config import COLUMNS, ttbar_config
 from agc.ttbar.runs import run_ttbar
@@ -107,12 +107,38 @@ def test_the_processor_equals_the_oracle_on_the_shipped_sample(
     sample: Any, engine: str
 ) -> None:
     fileset = {sample.name: standin_fileset()[sample.name]}
+    fileset[sample.name]["metadata"]["halved"] = False
     (path,) = fileset[sample.name]["files"]
     events = read_file(path)
     ours = run_ttbar(fileset, QUIET, engine=engine_named(engine)).counts
     oracle = oracle_counts(events, sample.process, sample.variation)
     assert_equal(ours, oracle)
     assert sum(h.sum().value for h in ours.values()) > 0
+
+
+@ENGINES
+@pytest.mark.parametrize("chunksize", [311, 200_000])
+def test_no_event_is_both_in_a_template_and_in_the_pseudo_data(
+    engine: str, chunksize: int
+) -> None:
+    fileset = {"ttbar__PS_var": standin_fileset()["ttbar__PS_var"]}
+    (path,) = fileset["ttbar__PS_var"]["files"]
+    events = read_file(path)
+    result = run_ttbar(fileset, QUIET, engine=engine_named(engine), chunksize=chunksize)
+    (whole,) = fileset["ttbar__PS_var"]["nevts"].values()
+    weight = XSEC_PB["ttbar"] * LUMI_PB / (whole / 2)
+    for process, number in (("pseudodata", 0), ("ttbar", 1)):
+        half = oracle_counts(events[events.event % 2 == number], "ttbar", "PS_var")
+        cell = {"process": process, "variation": "PS_var"}
+        for region in REGIONS:
+            expected = half[region.name][{"process": "ttbar", "variation": "PS_var"}]
+            assert expected.sum().value > 100
+            assert result.counts[region.name][cell] == expected
+            np.testing.assert_allclose(
+                result.histograms[region.name][cell].values(),
+                expected.values() * weight,
+            )
+    assert result.metrics.events == len(events)
 
 
 def awkward_floats() -> st.SearchStrategy[float]:

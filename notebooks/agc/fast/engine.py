@@ -73,14 +73,19 @@ class CompiledTtbar(ProcessorABC):  # type: ignore[misc] # coffea has no types
         entries = None
         try:
             if self.skims is None:
-                arrays, n_bytes, entries = read_piece(piece, BRANCHES, chunksize)
+                arrays, n_events, n_bytes, entries = read_piece(
+                    piece, BRANCHES, chunksize
+                )
                 columns = read_columns(arrays, file=piece.file)
-                n_events = len(columns.run)
             else:
+                from agc.fast.preselection import taken
                 from agc.fast.skims import load_skim
 
                 skim = load_skim(piece.file, piece.tree, self.skims)
                 columns, n_bytes, n_events = skim.events, skim.bytes_read, skim.entries
+                if piece.half is not None:
+                    half = np.flatnonzero(columns.event % 2 == piece.half)
+                    columns = taken(columns, half)
         except InputFileError as error:
             tally = failed_tally(piece, error)
         else:

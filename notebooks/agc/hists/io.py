@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from casa_env.settings.places import whole
 
 if TYPE_CHECKING:
     import hist
 
 __all__ = ["load_histograms", "save_histograms", "whole"]
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to, which takes the place of another once all is there.
-
-    Readers see the file as it was or as it is, never a part of it; a writer that fails
-    leaves it as it was. Missing folders are made.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_histograms(histograms: dict[str, hist.Hist[Any]], path: Path) -> None:

@@ -18,7 +18,7 @@ from agc.errors import (
 )
 from agc.hists.fill import normalised
 from agc.hists.tasks import Processor, Tallying, task_of
-from agc.inputs.filesets import generated_events, require_entries
+from agc.inputs.filesets import generated_events, in_halves, require_entries
 from agc.inputs.metrics import Metrics
 from agc.inputs.pieces import Piece, pieces_of, run_tasks
 
@@ -114,8 +114,15 @@ def run_analysis(
     """
     begin = time.perf_counter()
     config = processor.config
+    given, fileset = fileset, in_halves(fileset, processor.config.data)
     whole = [
-        Piece(name, _sample(name, dataset["metadata"], config), file, tree)
+        Piece(
+            name,
+            _sample(name, dataset["metadata"], config),
+            file,
+            tree,
+            half=dataset["metadata"].get("half"),
+        )
         for name, dataset in fileset.items()
         for file, tree in _files(dataset).items()
     ]
@@ -143,7 +150,7 @@ def run_analysis(
         raise AnalysisError(msg)
     tallies = [tally for files in found["files"].values() for tally in files.values()]
     metrics = Metrics(
-        events=sum(one["events"] for one in output.values()),
+        events=sum(one["events"] for name, one in output.items() if name in given),
         bytes_read=sum(tally["bytes"] for tally in tallies),
         wall_time_s=time.perf_counter() - begin,
         process_time_s=found["seconds"],
@@ -226,12 +233,14 @@ def _weight(
 ) -> float:
     """Return cross-section x luminosity / generated events; 1 for collision data."""
     metadata = dataset["metadata"]
-    if metadata["process"] == config.data:
+    if metadata["process"] == config.data and "half" not in metadata:
         return 1.0
     if "xsec_pb" not in metadata:
         msg = f"dataset {name!r} has no 'xsec_pb' in its metadata: its cross-section"
         raise UnknownProcessError(msg)
     generated = generated_events(dataset, without=bad_files) or processed
+    if "half" in metadata:
+        generated /= 2
     return float(metadata["xsec_pb"] * config.lumi_pb / generated) if generated else 1.0
 
 

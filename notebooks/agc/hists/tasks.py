@@ -83,7 +83,7 @@ def _columnar_task(
     columns = processor.config.columns
     entries = None
     try:
-        arrays, n_bytes, entries = read_piece(piece, columns, chunksize)
+        arrays, n_events, n_bytes, entries = read_piece(piece, columns, chunksize)
         about = {**metadata[piece.dataset], "dataset": piece.dataset}
         about["filename"] = piece.file
         events = nano_events(arrays, columns, about, file=piece.file)
@@ -91,7 +91,7 @@ def _columnar_task(
         tally = failed_tally(piece, error)
     else:
         output = processor.process(events)[piece.dataset]
-        tally = tally_of(piece.sample, output, n_events=len(events), n_bytes=n_bytes)
+        tally = tally_of(piece.sample, output, n_events=n_events, n_bytes=n_bytes)
     return found_in(piece, tally, entries if chunksize else None, begin)
 
 

@@ -146,15 +146,15 @@ class Config:
         """Return the labels that the events of a dataset fill.
 
         For a nominal dataset that is every kinematic and weight variation that acts on
-        the process; for a varied one its own label; collisions have no variations.
+        the process; for a varied one its own label; data have no other variations.
 
         Raises
         ------
         UnknownProcessError
             There is no such process, or it has no such variation.
         """
-        if process == self.data and variation == NOMINAL:
-            return (NOMINAL,)
+        if process == self.data and variation in self.variations:
+            return (variation,)
         if process not in self.processes:
             msg = (
                 f"unknown process {process!r}: the analysis has "

@@ -21,6 +21,7 @@ __all__ = [
     "event_weight",
     "fileset_label",
     "generated_events",
+    "in_halves",
     "require_entries",
     "sample_table",
     "standin_fileset",
@@ -40,7 +41,7 @@ class Dataset(TypedDict):
     """Path or URL of each file, and the name of the tree in it."""
     metadata: dict[str, Any]
     """``process``, ``variation`` and ``xsec_pb``; ``sumw`` where events are generated
-    with weights."""
+    with weights; ``halved`` where `in_halves` is to make two datasets of one."""
     nevts: dict[str, int]
     """Generated events of each file, for the normalisation."""
     entries: NotRequired[dict[str, int]]
@@ -92,6 +93,26 @@ def event_weight(dataset: Dataset, *, lumi_pb: float) -> float:
     return float(
         metadata["xsec_pb"] * lumi_pb / (generated_events(dataset) or math.nan)
     )
+
+
+def in_halves(
+    fileset: Mapping[str, Mapping[str, Any]], data: str
+) -> dict[str, Mapping[str, Any]]:
+    """Return a fileset whose ``halved`` datasets are two: by the events' numbers.
+
+    Those with odd ones stay what they were, the others are of the process ``data``, in
+    a dataset of that name and the variation's. Either half counts twice.
+    """
+    found = {}
+    for name, dataset in fileset.items():
+        metadata = dataset["metadata"]
+        found[name] = dataset
+        if metadata.get("halved"):
+            found[name] = {**dataset, "metadata": {**metadata, "half": 1}}
+            metadata = {**metadata, "half": 0, "process": data}
+            other = f"{data}__{metadata['variation']}"
+            found[other] = {**dataset, "metadata": metadata}
+    return found
 
 
 def require_entries(dataset: Mapping[str, Any], file: str, entries: int) -> None:
@@ -157,6 +178,9 @@ def standin_fileset(folder: Path = STANDIN_FOLDER) -> Fileset:
             # only events that could be selected were kept of those generated
             counts = {file: int(about["nevts"])}, {file: int(about["kept"])}
             fileset[sample.name] = _dataset(sample, *counts)
+            # so few events must not be both pseudo-data and what these are fitted with
+            halved = sample.variation in {"ME_var", "PS_var"}
+            fileset[sample.name]["metadata"]["halved"] = halved
     except (OSError, ValueError, KeyError) as error:
         msg = (
             f"the stand-in's {manifest} cannot be used ({type(error).__name__}: "

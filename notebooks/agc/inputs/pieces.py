@@ -36,6 +36,8 @@ class Piece(NamedTuple):
     tree: str
     start: int | None = None
     stop: int | None = None
+    half: int | None = None
+    """0 or 1: of the events, those with an even or an odd number; None: all."""
 
 
 def pieces_of(whole: Piece, entries: int, chunksize: int) -> list[Piece]:
@@ -72,11 +74,12 @@ def run_tasks(
 
 def read_piece(
     piece: Piece, branches: Mapping[str, npt.DTypeLike | None], chunksize: int | None
-) -> tuple[dict[str, ak.Array], int, int]:
+) -> tuple[dict[str, ak.Array], int, int, int]:
     """Read a piece, or of a whole file the first piece.
 
-    Returns one array for each branch, the bytes that were requested, and the entries of
-    the whole file. Without ``chunksize``, the piece is not to be cut.
+    Returns one array for each branch, of the piece's half of the events; the events
+    that were read, and the bytes that were requested; and the entries of the whole
+    file. Without ``chunksize``, the piece is not to be cut.
     """
     with opened_tree(piece.file, piece.tree, branches) as tree:
         entries = tree.num_entries
@@ -85,4 +88,8 @@ def read_piece(
         arrays, n_bytes = tree_arrays(
             tree, piece.file, branches, piece.start, piece.stop
         )
-        return arrays, n_bytes, entries
+    n_events = len(next(iter(arrays.values())))
+    if piece.half is not None:
+        chosen = arrays["event"] % 2 == piece.half
+        arrays = {name: array[chosen] for name, array in arrays.items()}
+    return arrays, n_events, n_bytes, entries

@@ -21,13 +21,17 @@ def pseudodata(histograms: dict[str, hist.Hist[Any]]) -> dict[str, hist.Hist[Any
     Half the sum of the two alternative ttbar samples (matrix element, parton shower)
     plus nominal W+jets, as the AGC's reference implementation does (c37bf59). Its
     documentation adds single top, its code does not. The fit's model has single top,
-    so that ``ttbar_norm`` below one is expected.
+    so that ``ttbar_norm`` below one is expected. The alternative samples are variations
+    of the fit, too: where `agc.inputs.filesets.in_halves` made two datasets of each,
+    the pseudo-data are of the half that no template has.
     """
-    return {
-        name: (
-            spectrum(histogram, "ttbar", "ME_var") * 0.5
-            + spectrum(histogram, "ttbar", "PS_var") * 0.5
-            + spectrum(histogram, "wjets", NOMINAL)
-        )
-        for name, histogram in histograms.items()
-    }
+    return {name: _pseudodata(histogram) for name, histogram in histograms.items()}
+
+
+def _pseudodata(histogram: hist.Hist[Any]) -> hist.Hist[Any]:
+    ttbar = "pseudodata" if "pseudodata" in histogram.axes["process"] else "ttbar"
+    return (
+        spectrum(histogram, ttbar, "ME_var") * 0.5
+        + spectrum(histogram, ttbar, "PS_var") * 0.5
+        + spectrum(histogram, "wjets", NOMINAL)
+    )

@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agc.hists.spectra import spectrum
+import numpy as np
+
+from agc.hists.spectra import contents, spectrum, variances
 from agc.inputs.config import NOMINAL
 from agc.model.templates import check_templates, fitted_processes
+from casa_env.settings.places import own_folder
 
 if TYPE_CHECKING:
     import hist
+    from numpy.typing import NDArray
 
     from agc.inputs.config import Config, Systematic
 
@@ -107,12 +111,18 @@ def build_workspace(
     ------
     EmptyTemplateError, MirroredTemplateError, ValueError
         As `agc.model.templates.check_templates`.
+
+    Notes
+    -----
+    The likelihood takes data for events that were counted. Data that are histogrammed
+    beside the templates may be of events that weigh more: what their variance has
+    beyond Poisson's is then part of the bins' statistical uncertainty in the model.
     """
     check_templates(templates, data, config)
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="agc-templates-") as temporary:
             return build_workspace(templates, data, config, folder=Path(temporary))
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     import cabinetry
 
     router = cabinetry.route.Router()
@@ -132,7 +142,12 @@ def build_workspace(
         variation = (
             NOMINAL if direction is None else systematic[direction]["VariationPath"]
         )
-        return spectrum(templates[name], sample["Name"], variation)
+        template = spectrum(templates[name], sample["Name"], variation)
+        if (sample["Name"], variation) == (config.signal, NOMINAL):
+            template = template.copy()
+            view: Any = template.view()
+            view["variance"] += _beyond_poisson(templates[name], config.data)
+        return template
 
     described = configuration(templates, config, folder)
     cabinetry.configuration.validate(described)
@@ -146,6 +161,21 @@ def build_workspace(
         if s.bound is not None
     )
     return built
+
+
+def _beyond_poisson(template: hist.Hist[Any], data: str) -> NDArray[np.float64] | float:
+    """Return what the data's variance has beyond Poisson's; they are a mean of samples.
+
+    Without samples of their own they share events with the templates: nothing is known.
+    """
+    if data not in template.axes["process"]:
+        return 0.0
+    samples = [spectrum(template, data, v) for v in template.axes["variation"]]
+    samples = [one for one in samples if contents(one).any()]
+    mean = np.mean([contents(one) for one in samples], axis=0)
+    variance = np.mean([variances(one) for one in samples], axis=0) / len(samples)
+    beyond: NDArray[np.float64] = np.maximum(variance - mean, 0.0)
+    return beyond
 
 
 @contextlib.contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agc.hists.io import whole
 from agc.hists.spectra import contents, spectrum, variances
 from agc.inputs.config import NOMINAL
 from agc.model.fit import estimate
@@ -89,11 +91,18 @@ def write_submission(
             copy_file=True,
             file_type="HistFactory",
         )
-        folder.mkdir(parents=True, exist_ok=True)
         # the archive goes to where one is
-        with contextlib.chdir(folder):
-            submission.create_files("tables", validate=False, remove_old=True)
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+        with contextlib.chdir(temporary):
+            submission.create_files("tables", validate=False)
+        model.unlink()
+        written = []
+        for path in sorted(Path(temporary).rglob("*.*")):
+            written.append(folder / path.relative_to(temporary))
+            with whole(written[-1]) as partial:
+                shutil.copyfile(path, partial)
+    for old in {*(folder / "tables").iterdir()} - {*written}:
+        old.unlink()
+    return written
 
 
 def _table(name: str, description: str, config: Config) -> Table:

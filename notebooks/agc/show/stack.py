@@ -13,6 +13,7 @@ from agc.show.style import add_label, styled
 
 if TYPE_CHECKING:
     import hist
+    import pandas as pd
     from cabinetry.model_utils import ModelPrediction
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from agc.inputs.config import Config
 
-__all__ = ["plot_observable", "plot_prediction", "process_yields"]
+__all__ = ["plot_observable", "plot_prediction", "process_yields", "yields_table"]
 
 #: The least and the largest reach of a ratio's axis to either side of one.
 _REACH = (0.05, 2.0)
@@ -98,6 +99,31 @@ def process_yields(
     yields = np.asarray(prediction.model_yields[at])
     by_process = dict(zip(config.samples, yields, strict=True))
     return by_process, np.asarray(prediction.total_stdev_model_bins[at][-1])
+
+
+def yields_table(
+    prediction: ModelPrediction, data: Mapping[str, hist.Hist[Any]], config: Config
+) -> pd.DataFrame:
+    """Return a model's yields in each channel, with their uncertainties, and the data.
+
+    The data's error is that of their events' weights. Entries read ``1,234 ± 56``.
+    """
+    import pandas as pd
+
+    model = prediction.model.config
+    table: dict[str, dict[str, str]] = {}
+    for at, channel in enumerate(model.channels):
+        errors = prediction.total_stdev_model_channels[at]
+        by_process = zip(
+            model.samples, prediction.model_yields[at], errors, strict=False
+        )
+        rows = {config.processes[p].label: (np.sum(y), e) for p, y, e in by_process}
+        rows["Total prediction"] = np.sum(prediction.model_yields[at]), errors[-1]
+        observed = data[channel]
+        error = np.sqrt(variances(observed).sum())
+        rows[config.points] = contents(observed).sum(), error
+        table[channel] = {name: f"{n:,.0f} ± {e:,.0f}" for name, (n, e) in rows.items()}
+    return pd.DataFrame(table)
 
 
 def _drawn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from casa_env import dask_client
 from casa_env.errors import ClusterError
 from support import condor
+from support.strangers import NOBODY, answers
 
 
 def still_there(jobs: Path) -> list[str]:
@@ -27,6 +29,17 @@ def test_the_stock_cluster_starts_and_stops_real_processes(on_condor: Path) -> N
         assert client.submit(sum, [1, 2]).result(timeout=60) == 3
         assert len(still_there(on_condor)) == 2
     assert still_there(on_condor) == []
+
+
+@pytest.mark.fault("security", "another user opens a batch cluster's page", "no answer")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as a second user")
+@pytest.mark.usefixtures("on_condor")
+def test_a_login_nodes_other_users_do_not_see_the_schedulers_page() -> None:
+    with dask_client(scheduler_options={"idle_timeout": "1h"}) as client:
+        scheduler = client.cluster.scheduler
+        assert scheduler.idle_timeout == 3600
+        assert answers(0, scheduler.http_server.port) == {"200"}
+        assert answers(NOBODY, scheduler.http_server.port) == {""}
 
 
 def test_a_job_that_no_machine_takes_is_an_error_with_the_queues_reason(

@@ -164,3 +164,16 @@ def test_the_ranking_is_that_of_repeated_fits(
         norm = refit.bestfit[model.config.par_names.index("ttbar_norm")]
         changes.append(abs(norm - fit.poi.value))
     assert np.mean(changes) == pytest.approx(impacts[0], rel=0.2)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_rounding_of_the_histograms_does_not_move_the_result(
+    fit: Fit, templates: Histograms, config: Config, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    moved = {region: one.copy() for region, one in templates.items()}
+    for one in moved.values():
+        one.view()["value"] *= 1 + 1e-9 * rng.standard_normal(one.shape)
+    found = fit_workspace(build_workspace(moved, pseudodata(moved), config)).poi
+    assert found.value == pytest.approx(fit.poi.value, abs=1e-3)
+    assert found.uncertainty == pytest.approx(fit.poi.uncertainty, abs=1e-3)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +28,25 @@ LABEL = "Simulation by us, not CMS data"
 
 
 @pytest.fixture(scope="module")
-def submission(  # noqa: PLR0917 - pytest passes fixtures by name
-    tmp_path_factory: pytest.TempPathFactory,
+def write(
     templates: Histograms,
     data: Histograms,
     workspace: dict[str, Any],
     fit: Fit,
     config: Config,
+) -> Callable[[Path], list[Path]]:
+    """Return what writes the submission into a folder."""
+    result: dict[str, Any] = {"templates": templates, "data": data, "fit": fit}
+    result |= {"workspace": workspace, "config": config, "label": LABEL}
+    return partial(write_submission, **result)
+
+
+@pytest.fixture(scope="module")
+def submission(
+    tmp_path_factory: pytest.TempPathFactory, write: Callable[[Path], list[Path]]
 ) -> Path:
     folder = tmp_path_factory.mktemp("hepdata") / "new"
-    written = write_submission(
-        folder,
-        templates=templates,
-        data=data,
-        workspace=workspace,
-        fit=fit,
-        config=config,
-        label=LABEL,
-    )
+    written = write(folder)
     assert sorted(written) == sorted(p for p in folder.rglob("*") if p.is_file())
     return folder / "tables"
 
@@ -122,6 +126,27 @@ def test_the_archive_for_hepdata_has_all_of_it(submission: Path) -> None:
     with tarfile.open(submission.parent / "submission.tar.gz") as archive:
         inside = sorted(archive.getnames())
     assert inside == sorted(path.name for path in submission.iterdir())
+
+
+@pytest.mark.fault(
+    "lost", "no space for the archive for HEPData", "the earlier one stays"
+)
+def test_an_archive_that_cannot_be_written_leaves_the_earlier_one(
+    tmp_path: Path, write: Callable[..., list[Path]]
+) -> None:
+    write(tmp_path)
+    (tmp_path / "tables" / "of_a_region_that_is_no_more.yaml").touch()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    most = max(map(len, before.values()))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(tmp_path, label="x" * most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+    assert sorted(write(tmp_path)) == sorted(tmp_path.rglob("*.*"))
 
 
 @pytest.mark.parametrize("region", [region.name for region in REGIONS])

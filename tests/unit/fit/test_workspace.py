@@ -15,6 +15,7 @@ from agc.hists.spectra import contents, spectrum
 from agc.inputs.config import Config
 from agc.inputs.samples import PROCESSES
 from agc.inputs.variations import SYSTEMATICS
+from agc.model.pseudodata import pseudodata
 from agc.model.templates import EmptyTemplateError
 from agc.model.workspace import build_workspace, configuration
 
@@ -98,6 +99,39 @@ def test_luminosity_is_three_percent_and_statistics_come_from_the_variances(
     assert of_wjets["Luminosity", "normsys"] == {"hi": 1.03, "lo": 0.97}
     variance = spectrum(templates["4j2b"], "wjets", "nominal").variances()
     np.testing.assert_allclose(of_wjets["staterror_4j2b", "staterror"], variance**0.5)
+
+
+def test_data_of_weighted_events_make_the_bins_less_certain(
+    templates: Histograms, config: Config
+) -> None:
+    """Those of 4j1b weigh 1, as if they were counted; those of 4j2b weigh 4."""
+    own = {}
+    for (region, one), event in zip(templates.items(), (1.0, 4.0), strict=True):
+        edges, processes, variations = one.axes
+        names = [*processes, config.data]
+        own[region] = hist.Hist(
+            edges,
+            hist.axis.StrCategory(names, name="process"),
+            variations,
+            storage=hist.storage.Weight(),
+        )
+        view = own[region].view()
+        view[:, :-1, :] = one.view()
+        for name in ("ME_var", "PS_var"):
+            values = contents(spectrum(one, "ttbar", name))
+            row = variations.index(name)
+            view["value"][:, -1, row] = values
+            view["variance"][:, -1, row] = 2 * values * event
+    made = build_workspace(own, pseudodata(own), config)
+    for region, event in (("4j1b", 1.0), ("4j2b", 4.0)):
+        nominal = spectrum(templates[region], "ttbar", "nominal")
+        halves = [
+            contents(spectrum(templates[region], "ttbar", name))
+            for name in ("ME_var", "PS_var")
+        ]
+        beyond = np.mean(halves, axis=0) * (event - 1)
+        found = modifiers(made, region, "ttbar")[f"staterror_{region}", "staterror"]
+        np.testing.assert_allclose(found, np.sqrt(nominal.variances() + beyond))
 
 
 def test_the_observations_are_the_data(

@@ -61,7 +61,7 @@ def tally_with_features(
     begin = time.perf_counter()
     entries = None
     try:
-        arrays, n_bytes, entries = read_piece(
+        arrays, n_events, n_bytes, entries = read_piece(
             piece, {**BRANCHES, **ASSIGNMENT_BRANCHES}, chunksize
         )
         events = read_columns(arrays, file=piece.file)
@@ -78,7 +78,6 @@ def tally_with_features(
             reports.append(report)
             return scores
 
-        n_events = len(events.event)
         output = engine.output_of(piece.sample, events)
         tally = tally_of(piece.sample, output, n_events=n_events, n_bytes=n_bytes)
         tally["features"] = feature_sums(

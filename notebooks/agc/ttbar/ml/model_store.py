@@ -93,7 +93,6 @@ def save_models(
     """
     import xgboost
 
-    folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for alias in ALIASES:
         content: bytes = getattr(training.models, alias)

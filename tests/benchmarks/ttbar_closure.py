@@ -1,0 +1,81 @@
+"""Does the ttbar fit's uncertainty say how far independent pseudo-data scatter?
+
+A replica's pseudo-data are drawn with replacement from the stand-in's, event by event.
+The pull is (replica - stand-in) / uncertainty. A bootstrap adds its fluctuation to the
+one that is there, so that p is smaller than for data that were measured once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from coffea.processor import IterativeExecutor
+
+from agc.fast.columns import BRANCHES, read_columns
+from agc.fast.engine import CompiledTtbar
+from agc.inputs.filesets import standin_fileset
+from agc.inputs.pieces import Piece, read_piece
+from agc.model.fit import Fit, fit_workspace
+from agc.model.pseudodata import pseudodata
+from agc.model.templates import fit_templates
+from agc.model.workspace import build_workspace
+from agc.ttbar.config import ttbar_config
+from agc.ttbar.runs import run_ttbar
+
+REPLICAS = 40
+SEED = 172
+
+
+def fitted(histograms: dict[str, Any]) -> Fit:
+    config = ttbar_config()
+    templates = fit_templates(histograms, config)
+    return fit_workspace(build_workspace(templates, pseudodata(templates), config))
+
+
+def main() -> int:
+    config, rng = ttbar_config(), np.random.default_rng(SEED)
+    result = run_ttbar(standin_fileset(), IterativeExecutor(status=False))
+    central, kernel = fitted(result.histograms), CompiledTtbar(config)
+    parts = {}
+    for name in ("ME_var", "PS_var"):
+        (file,) = standin_fileset()[f"ttbar__{name}"]["files"]
+        piece = Piece(name, (config.data, name), file, "Events", half=0)
+        parts[name] = piece.sample, read_piece(piece, BRANCHES, None)[0]
+    pulls, chances = [], []
+    for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else REPLICAS):
+        for name, (sample, arrays) in parts.items():
+            n = len(arrays["event"])
+            again = np.repeat(np.arange(n), rng.poisson(1.0, n))
+            columns = read_columns(
+                {branch: ak.Array(array)[again] for branch, array in arrays.items()}
+            )
+            drawn = kernel.output_of(sample, columns)["histograms"]
+            weight = result.weights[f"{config.data}__{name}"]
+            for region, one in drawn.items():
+                axes = result.histograms[region].axes
+                place = tuple(
+                    axes[axis].index(key)
+                    for axis, key in (("process", config.data), ("variation", name))
+                )
+                view: Any = result.histograms[region].view(flow=True)
+                filled: Any = one.view(flow=True)
+                view["value"][:, *place] = filled["value"][:, 0] * weight
+                view["variance"][:, *place] = filled["variance"][:, 0] * weight**2
+        found = fitted(result.histograms)
+        pulls.append((found.poi.value - central.poi.value) / found.poi.uncertainty)
+        chances.append(found.results.goodness_of_fit)
+    width = np.std(pulls, ddof=1)
+    print(
+        f"ttbar_norm {central.poi.value:.3f} ± {central.poi.uncertainty:.3f}, "
+        f"p = {central.results.goodness_of_fit:.2f}; {len(pulls)} replicas: pull mean "
+        f"{np.mean(pulls):+.2f}, width {width:.2f} (0.7 to 1.3), "
+        f"p above 0.95 in {np.mean(np.array(chances) > 0.95):.0%}"
+    )
+    return 0 if 0.7 < width < 1.3 and np.median(chances) < 0.95 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
