@@ -25,7 +25,6 @@ s-channel) as many events per generated event.
 
 *HZZ.* No Z+jets and no ttbar (one event in a million is selected, too few to simulate
 here); in the pseudo-data, a parametrisation stands for their leptons that are not
-prompt; no ZH; singly and doubly resonant four-lepton
-production without their interference; no tau leptons; no hadrons, no isolation; all
-scale factors are one.
+prompt; no ZH; singly and doubly resonant four-lepton production without their
+interference; no tau leptons; no hadrons, no isolation; all scale factors are one.
 """

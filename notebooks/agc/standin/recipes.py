@@ -281,9 +281,9 @@ HZZ = {
             *_Z_TO_LEPTONS,
             *_NO_HADRONS,
         ),
-        batches=16,
+        batches=48,
         xsec_pb=_DIBOSON_PB * _MEASURED_ONSHELL_PB / _ONSHELL_PB,
-        z_decays=1500,
+        z_decays=1200,
         z_decays_pb=sample_named("Zmumu").xsec_pb * 4.55e-6 / 0.033662,
     ),
     "ggH125_ZZ4lep": Recipe(
@@ -305,8 +305,8 @@ HZZ = {
         xsec_pb=sample_named("WH125_ZZ4lep").xsec_pb * 4 / 9,
     ),
     PSEUDODATA: Recipe(
-        "what the luminosity gives of the samples above, with Poisson fluctuations; and "
-        "the reducible background: Z -> 2l with two leptons that are not prompt",
+        "what the luminosity gives of the samples above, with Poisson fluctuations, "
+        "and of the reducible background: Z -> 2l and two leptons that are not prompt",
         LEPTONIC_Z,
         batches=1,
         batch_size=0,
