@@ -17,11 +17,13 @@ def shown() -> dict[str, Any]:
     return run_code(analysis_code("agc-hzz"))
 
 
-def run_shown(fileset: dict[str, Any], **options: Any) -> HzzResult:
-    """Run what the notebook shows, in this process."""
+def run_shown(
+    fileset: dict[str, Any], executor: Any = None, **options: Any
+) -> HzzResult:
+    """Run what the notebook shows, in this process if there is no executor."""
     return run_hzz(
         fileset,
-        IterativeExecutor(status=False),
+        executor or IterativeExecutor(status=False),
         selection=shown()["selection"],
         mass=shown()["four_lepton_mass"],
         inverted=shown()["INVERTED"],

@@ -13,6 +13,7 @@ import numpy as np
 from agc.errors import InputFileError
 from agc.hists.build import empty_histogram
 from agc.hists.fill import in_steps
+from agc.hists.spectra import contents, variances
 from agc.hzz.columns import BRANCHES, TREE, events_of
 from agc.hzz.samples import DATA, LUMI_PB, SAMPLES, VARIATIONS
 from agc.inputs.config import NOMINAL
@@ -35,6 +36,7 @@ __all__ = [
     "data_only",
     "empty_mass",
     "empty_regions",
+    "in_region",
     "run_hzz",
 ]
 
@@ -143,6 +145,18 @@ def empty_regions() -> hist.Hist[Any]:
     )
 
 
+def in_region(
+    regions: hist.Hist[Any], processes: tuple[str, ...], region: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return contents and variances of shape (fine bins, channels) in a region."""
+    row = REGIONS.index(region)
+    columns = [regions.axes["process"].index(process) for process in processes]
+    return (
+        contents(regions)[:, columns, row].sum(axis=1),
+        variances(regions)[:, columns, row].sum(axis=1),
+    )
+
+
 def data_only(histogram: hist.Hist[Any]) -> hist.Hist[Any]:
     """Return a copy without the simulation."""
     import hist
@@ -241,6 +255,9 @@ def _sums(
     """
     stepped = in_steps(weight)
     return np.stack(
-        [np.bincount(index, w, minlength=size) for w in (stepped, in_steps(stepped**2))],
+        [
+            np.bincount(index, w, minlength=size)
+            for w in (stepped, in_steps(stepped**2))
+        ],
         axis=1,
     )

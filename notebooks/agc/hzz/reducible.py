@@ -8,6 +8,7 @@ Genuine four-lepton events in the control regions are subtracted as simulated.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,7 @@ import numpy as np
 
 from agc.errors import AnalysisError
 from agc.hists.build import empty_histogram
-from agc.hists.spectra import contents, variances
-from agc.hzz.processor import BINS, CHANNELS, FINE_BINS, REGIONS
+from agc.hzz.processor import BINS, CHANNELS, FINE_BINS, in_region
 from agc.hzz.samples import DATA
 from agc.inputs.config import NOMINAL, Config, Process, Systematic
 
@@ -47,9 +47,9 @@ CONTROLS = {
 }
 #: What is genuine in the control regions; Z+jets and top pairs are what is estimated.
 _GENUINE = ("ZZ", "signal")
-#: The width of the Gaussian kernel in GeV, three bins of the fit from -1 to 1 standard
-#: deviation, and those of the variation: half and double.
-KERNEL_GEV, _NARROW_GEV, _WIDE_GEV = 8.0, 4.0, 16.0
+#: The width of the Gaussian kernel in GeV: three bins of the fit from -1 to 1 standard
+#: deviation.
+KERNEL_GEV = 8.0
 #: Less than this fraction of the background in a bin is none: keeps templates positive
 #: where simulation is subtracted.
 _LEAST = 1e-6
@@ -63,10 +63,8 @@ class ControlRegionError(AnalysisError):
 class Reducible:
     """What the control regions say about the signal region, in the fit's mass range."""
 
-    counted: dict[str, float]
-    """Collisions in each of `CONTROLS`."""
     genuine: dict[str, float]
-    """Simulated events with four prompt leptons among them."""
+    """Simulated events with four prompt leptons in each of `CONTROLS`."""
     events: float
     """How many reducible events to expect in the signal region."""
     uncertainty: float
@@ -74,7 +72,7 @@ class Reducible:
     channels: dict[str, tuple[float, float]]
     """The same, with its uncertainty, by final state."""
     shapes: dict[str, NDArray[np.float64]]
-    """Templates of the nominal and the varied shapes, each adding up to ``events``."""
+    """Templates of the nominal shape, adding up to ``events``, and of varied ones."""
 
     @property
     def relative(self) -> float:
@@ -88,8 +86,8 @@ def estimate_reducible(
     """Estimate the reducible background from the data in a run's control regions.
 
     ``regions`` is that of `agc.hzz.processor.HzzResult`. The shape is that of all
-    control events, smoothed with a Gaussian kernel. Its variations are half and twice
-    the kernel's width, and each control region alone.
+    control events, smoothed with a Gaussian kernel. Its variations are twice the
+    kernel's width, and each control region alone.
 
     Raises
     ------
@@ -97,22 +95,21 @@ def estimate_reducible(
         Nothing is left of a control region after the subtraction.
     """
     low, high = (_fine_bin(edge) for edge in BINS[1:])
-    collisions = {name: _region(regions, (DATA,), name) for name in CONTROLS}
-    prompt = {name: _region(regions, _GENUINE, name) for name in CONTROLS}
+    collisions = {name: in_region(regions, (DATA,), name) for name in CONTROLS}
+    prompt = {name: in_region(regions, _GENUINE, name) for name in CONTROLS}
     net, relative = {}, {}
-    for name in CONTROLS:
-        value = (collisions[name][0] - prompt[name][0])[low:high]
-        variance = (collisions[name][1] + prompt[name][1])[low:high].sum()
-        net[name] = value.sum(axis=0)
+    for name, what in CONTROLS.items():
+        (values, errors), (subtracted, others) = collisions[name], prompt[name]
+        net[name] = (values - subtracted)[low:high].sum(axis=0)
         total = net[name].sum()
         if total <= 0:
             msg = (
-                f"the reducible background cannot be estimated: of the control region "
-                f"{name!r} ({CONTROLS[name]}) {total:.3g} events are left. Read all of "
-                "the data, or leave it out of the model"
+                "the reducible background cannot be estimated: of the control region "
+                f"{name!r} ({what}) {total:.3g} events are left. Read all of the data, "
+                "or leave it out of the model"
             )
             raise ControlRegionError(msg)
-        relative[name] = variance / total**2
+        relative[name] = (errors + others)[low:high].sum() / total**2
     charge_ratio = net["flavour"].sum() / net["both"].sum()
     events = float(net["charge"].sum() * charge_ratio)
     ratio_variance = relative["flavour"] + relative["both"]
@@ -122,23 +119,21 @@ def estimate_reducible(
     everything = np.sum(list(alone.values()), axis=0)
     spectra = {
         NOMINAL: (everything, kernel_gev),
-        "reducibleNarrow": (everything, kernel_gev * _NARROW_GEV / KERNEL_GEV),
-        "reducibleWide": (everything, kernel_gev * _WIDE_GEV / KERNEL_GEV),
+        "reducibleWide": (everything, kernel_gev * 2),
         **{_alone(name): (one, kernel_gev) for name, one in alone.items()},
     }
+    shapes = {name: _smoothed(*one) * events for name, one in spectra.items()}
     return Reducible(
-        {name: float(collisions[name][0][low:high].sum()) for name in CONTROLS},
         {name: float(prompt[name][0][low:high].sum()) for name in CONTROLS},
         events,
         float(events * np.sqrt(relative["charge"] + ratio_variance)),
         _by_channel(regions, net["charge"], charge_ratio, ratio_variance),
-        {name: _smoothed(*one) * events for name, one in spectra.items()},
+        # mirrored by the fit, a variation must not leave a negative yield
+        {n: np.minimum(s, 2 * shapes[NOMINAL]) for n, s in shapes.items()},
     )
 
 
-def with_reducible(
-    histogram: hist.Hist[Any], reducible: Reducible
-) -> hist.Hist[Any]:
+def with_reducible(histogram: hist.Hist[Any], reducible: Reducible) -> hist.Hist[Any]:
     """Return a run's histogram with the background and the variations of its shape.
 
     Its bins have no variances: how uncertain they are is in the parameters of its size
@@ -166,16 +161,16 @@ def add_reducible(config: Config, reducible: Reducible) -> None:
     """Put the background into an analysis, in the place of its simulation.
 
     Its size is a parameter with the statistical uncertainty of the estimate; four more
-    are for its shape.
+    are for its shape, which the fit mirrors: variations to both sides that are not
+    alike make a likelihood with kinks, where Minuit loses its way.
     """
     replaced = config.processes.pop("Z_tt")
-    config.processes[REDUCIBLE] = Process("Reducible (from data)", replaced.colour)
+    label = "Reducible (control regions)"
+    config.processes[REDUCIBLE] = Process(label, replaced.colour)
     only = (REDUCIBLE,)
     config.systematics += [
         Systematic(REDUCIBLE_NORM, "norm", only, size=reducible.relative),
-        Systematic(
-            "Reducible_kernel", "weight", only, "reducibleWide", "reducibleNarrow"
-        ),
+        Systematic("Reducible_kernel", "weight", only, "reducibleWide"),
         *(
             Systematic(f"Reducible_{name}_alone", "weight", only, _alone(name))
             for name in CONTROLS
@@ -183,20 +178,21 @@ def add_reducible(config: Config, reducible: Reducible) -> None:
     ]
 
 
-def set_free(workspace: dict[str, Any]) -> None:
-    """Let the data of the signal region alone fix the size of the background.
+def set_free(workspace: dict[str, Any]) -> dict[str, Any]:
+    """Return a workspace in which the signal region alone fixes the background's size.
 
-    Its parameter, the size in units of the estimate, then starts at 1 and has no
-    constraint.
+    Its parameter, the size in units of the estimate, starts at 1 and has no constraint.
     """
-    for channel in workspace["channels"]:
+    free = copy.deepcopy(workspace)
+    for channel in free["channels"]:
         for sample in channel["samples"]:
             for modifier in sample["modifiers"]:
                 if modifier["name"] == REDUCIBLE_NORM:
                     modifier |= {"type": "normfactor", "data": None}
-    workspace["measurements"][0]["config"]["parameters"].append(
+    free["measurements"][0]["config"]["parameters"].append(
         {"name": REDUCIBLE_NORM, "inits": [1.0], "bounds": [[0.0, 10.0]]}
     )
+    return free
 
 
 def _alone(region: str) -> str:
@@ -206,18 +202,6 @@ def _alone(region: str) -> str:
 def _fine_bin(edge: float) -> int:
     n_bins, low, high = FINE_BINS
     return round((edge - low) / (high - low) * n_bins)
-
-
-def _region(
-    regions: hist.Hist[Any], processes: tuple[str, ...], name: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return values and variances of shape (fine bins, channels) in a region."""
-    row = REGIONS.index(name)
-    columns = [regions.axes["process"].index(process) for process in processes]
-    return (
-        contents(regions)[:, columns, row].sum(axis=1),
-        variances(regions)[:, columns, row].sum(axis=1),
-    )
 
 
 def _by_channel(
@@ -235,13 +219,11 @@ def _by_channel(
         events = float(net[regions.axes["channel"].index(kind)])
         # net of the subtraction, which is below one event
         variance = max(events, 1.0) + events**2 * ratio_variance
-        found[name] = events * ratio, float(ratio * np.sqrt(variance))
+        found[name] = events * float(ratio), float(ratio * np.sqrt(variance))
     return found
 
 
-def _smoothed(
-    events: NDArray[np.float64], kernel_gev: float
-) -> NDArray[np.float64]:
+def _smoothed(events: NDArray[np.float64], kernel_gev: float) -> NDArray[np.float64]:
     """Return the shape in the fit's bins, adding up to one, of events in fine bins."""
     from scipy.ndimage import gaussian_filter1d  # type: ignore[import-untyped]  # has none
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import html
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["DOWN_COLOUR", "UP_COLOUR", "add_label", "save_figure", "styled"]
+__all__ = [
+    "DOWN_COLOUR",
+    "UP_COLOUR",
+    "add_label",
+    "picture",
+    "save_figure",
+    "styled",
+]
 
 #: The colours of variations upwards and downwards, from the sequence for colour-blind
 #: readers of M. Petroff, arXiv:2107.02270.
@@ -69,3 +79,18 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> tuple[Path, Path]
     with whole(pdf) as partial:
         figure.savefig(partial, **{**options, "metadata": {"CreationDate": None}})
     return png, pdf
+
+
+def picture(figure: Figure, path: Path, *, alt: str) -> Any:  # noqa: ANN401 - IPython's
+    """Save a figure; return it for a notebook, with a text for those who listen.
+
+    JupyterLab gives no text to the pictures that figures make, so this is HTML.
+    """
+    from IPython import display
+
+    save_figure(figure, path)
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, format="png")
+        data = base64.b64encode(buffer.getvalue()).decode()
+    made: Any = display.HTML  # it has no types
+    return made(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}">')
