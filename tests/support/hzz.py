@@ -13,16 +13,19 @@ from support.notebook import analysis_code, run_code
 
 @lru_cache
 def shown() -> dict[str, Any]:
-    """Return what agc-hzz.ipynb defines: ``selection`` and ``four_lepton_mass``."""
+    """Return what agc-hzz.ipynb defines: ``selection``, ``INVERTED``, …."""
     return run_code(analysis_code("agc-hzz"))
 
 
-def run_shown(fileset: dict[str, Any], **options: Any) -> HzzResult:
-    """Run what the notebook shows, in this process."""
+def run_shown(
+    fileset: dict[str, Any], executor: Any = None, **options: Any
+) -> HzzResult:
+    """Run what the notebook shows, in this process if there is no executor."""
     return run_hzz(
         fileset,
-        IterativeExecutor(status=False),
+        executor or IterativeExecutor(status=False),
         selection=shown()["selection"],
         mass=shown()["four_lepton_mass"],
+        inverted=shown()["INVERTED"],
         **options,
     )

@@ -28,7 +28,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 #: ATLAS Open Data at 13 TeV, four-lepton selection: record 15005 of the CERN Open Data
-#: portal.
+#: portal, under the CC0 waiver.
 BASE_URL = "https://opendata.cern.ch/record/15005/files/"
 #: The simulated stand-in that is shipped with the notebooks.
 STANDIN_FOLDER = Path(__file__).resolve().parents[2] / "inputs" / "hzz"
@@ -67,18 +67,20 @@ class Inputs:
         return "Simulated by Casa, not ATLAS data"
 
 
-def hzz_inputs(source: Source = "auto") -> Inputs:
+def hzz_inputs(source: Source = "auto", folder: Path | str = "") -> Inputs:
     """Return the inputs of the HZZ task.
 
-    With ``"auto"`` the four small files of collision data are taken from beside the
-    repository, from the cache, or from the network, and replaced by the stand-in where
-    there is none of these: the same on a laptop, on Binder and at a facility.
+    With ``"auto"`` the four small files of collision data are taken from ``folder``
+    (without one: from beside the repository), from the cache, or from the network, and
+    replaced by the stand-in where there is none of these: the same on a laptop, on
+    Binder and at a facility.
 
     Raises
     ------
     CatalogError
-        A public file cannot be had with ``"catalog"``, the stand-in is not complete, or
-        there is no such source.
+        The collision data are not in the ``folder`` that was named, a public file
+        cannot be had with ``"catalog"``, the stand-in is not complete, or there is no
+        such source.
     """
     if source == "catalog":
         fileset = {s.name: _dataset(s, _public_file(s)) for s in SAMPLES}
@@ -86,7 +88,7 @@ def hzz_inputs(source: Source = "auto") -> Inputs:
     if source not in ("auto", "standin"):
         msg = f'source={source!r}: use "auto", "catalog" or "standin"'
         raise CatalogError(msg)
-    data = collision_data() if source == "auto" else {}
+    data = collision_data(folder) if source == "auto" else {}
     return Inputs(
         (data or standin_data()) | standin_simulation(),
         real_data=bool(data),
@@ -95,21 +97,30 @@ def hzz_inputs(source: Source = "auto") -> Inputs:
 
 
 def collision_data(
-    shared: Path = SHARED_FOLDER, *, timeout: float = _ASIDE_TIMEOUT_S
+    folder: Path | str = "", *, timeout: float = _ASIDE_TIMEOUT_S
 ) -> Fileset:
     """Return ATLAS's collision data, or nothing where they cannot be had.
 
-    A shared folder that has them is checked like a download.
+    A folder that has them is checked like a download; one that was named and has not
+    is an error, as in `hzz_inputs`.
     """
     import pooch
 
     periods = [sample for sample in SAMPLES if sample.process == DATA]
-    beside = {sample.name: shared / sample.file for sample in periods}
+    beside = {s.name: Path(folder or SHARED_FOLDER) / s.file for s in periods}
     try:
-        if all(pooch.file_hash(str(beside[s.name])) == s.sha256 for s in periods):
+        bad = [s for s in periods if pooch.file_hash(beside[s.name]) != s.sha256]
+        fault = ", ".join(s.file for s in bad) + " differ from ATLAS's"
+        if not bad:
             return {s.name: _dataset(s, beside[s.name]) for s in periods}
-    except OSError:
-        pass
+    except OSError as error:
+        fault = str(error)
+    if folder:
+        msg = (
+            f"no collision data in {folder}: {fault}. Put data_A.4lep.root to D of "
+            "CERN Open Data record 15005 there, or name no folder"
+        )
+        raise CatalogError(msg)
     try:
         return {s.name: _dataset(s, _public_file(s, timeout)) for s in periods}
     except CatalogError as error:

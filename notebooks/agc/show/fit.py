@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agc.model.fit import breakdown, estimate, ranking
+from agc.model.fit import breakdown, estimate, ranking, signal_test
 
 if TYPE_CHECKING:
     from cabinetry.fit.results_containers import FitResults
     from matplotlib.figure import Figure
 
     from agc.inputs.config import Config
+    from agc.model.fit import Fit
 
-__all__ = ["plot_correlations", "plot_pulls", "plot_ranking", "result_text"]
+__all__ = [
+    "LEAST_P",
+    "plot_correlations",
+    "plot_pulls",
+    "plot_ranking",
+    "result_text",
+    "signal_row",
+]
+
+#: A model with a goodness of fit below this does not describe the data: what follows
+#: from it about a signal is not quoted.
+LEAST_P = 0.05
 
 
 def result_text(results: FitResults, poi: str) -> str:
@@ -23,6 +35,28 @@ def result_text(results: FitResults, poi: str) -> str:
     fitted = estimate(results, poi)
     parts = ", ".join(f"{n} {v:.3f}" for n, v in breakdown(results, poi).items())
     return f"{poi} = {fitted.value:.3f} ± {fitted.uncertainty:.3f}\nof which {parts}"
+
+
+def signal_row(workspace: dict[str, Any], fit: Fit) -> dict[str, str]:
+    """Return a row of a table: signal, goodness of fit, significance, upper limit.
+
+    Below `LEAST_P` the last two are not computed; the row says so in their place.
+    """
+    p = fit.results.goodness_of_fit
+    row = {
+        fit.prefit.model.config.poi_name: f"{fit.poi.value:.2f} ± "
+        f"{fit.poi.uncertainty:.2f}",
+        "goodness of fit": f"p = {p:.2g}",
+    }
+    if p < LEAST_P:
+        none = f"not quoted: p < {LEAST_P:g}, a bad model"
+        return row | dict.fromkeys(("significance", "95 % CL upper limit"), none)
+    found = signal_test(workspace, fit)
+    expected = f"({found.expected_significance:.1f} expected)"
+    return row | {
+        "significance": f"{found.significance:.1f} {expected}",
+        "95 % CL upper limit": f"{found.upper_limit:.2f} (CLs(1) = {found.cls:.2f})",
+    }
 
 
 def plot_pulls(results: FitResults, config: Config, *, label: str) -> Figure:

@@ -57,9 +57,8 @@ def write_submission(
         f"the statistical model. What was fitted are {config.points.lower()}."
     )
     for name, template in templates.items():
-        where = (
-            f"in bins of {template.axes['observable'].label}, {config.titles[name]}."
-        )
+        title = config.titles[name].replace("\n", ", ")
+        where = f"in bins of {template.axes['observable'].label}, {title}."
         for stage, columns in (
             ("before", _prefit(template, config, fitted_processes(templates, config))),
             ("after", _postfit(fit, name, config)),
@@ -76,7 +75,7 @@ def write_submission(
                 config.points: observed,
             }.items():
                 variable = _column(column, values, errors)
-                variable.add_qualifier("Region", config.titles[name])
+                variable.add_qualifier("Region", title)
                 variable.add_qualifier("SQRT(S)", 13000, "GeV")
                 table.add_variable(variable)
             submission.add_table(table)
@@ -162,7 +161,9 @@ def _prefit(
     nominal = {p: spectrum(template, p, NOMINAL) for p in processes}
     for process, histogram in nominal.items():
         values = contents(histogram)
-        errors: _Errors = {"stat": np.sqrt(variances(histogram))}
+        errors: _Errors = {}
+        if variances(histogram).any():  # else the yields were not counted
+            errors["stat"] = np.sqrt(variances(histogram))
         for one in config.systematics:
             if not one.acts_on(process):
                 continue

@@ -24,7 +24,7 @@ of electrons alone: the stand-in selects twice (ttbar) to four times (single top
 s-channel) as many events per generated event.
 
 *HZZ.* No Z+jets and no ttbar (one event in a million is selected, too few to simulate
-here), so no non-prompt leptons; no ZH; singly and doubly resonant four-lepton
-production without their interference; no tau leptons; no hadrons, no isolation; all
-scale factors are one.
+here); in the pseudo-data, a parametrisation stands for their leptons that are not
+prompt; no ZH; singly and doubly resonant four-lepton production without their
+interference; no tau leptons; no hadrons, no isolation; all scale factors are one.
 """

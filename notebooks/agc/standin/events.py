@@ -38,6 +38,7 @@ from agc.standin.leptons import (
     AtlasLeptons,
     atlas_leptons,
     cms_leptons,
+    nonprompt_pairs,
     true_leptons,
 )
 from agc.standin.recipes import HZZ, PSEUDODATA, Z_BOSONS, Recipe
@@ -198,6 +199,7 @@ def hzz_batch(name: str, recipe: Recipe, batch: int) -> Events:
             n_events, n_z = rng.poisson(expected)
             part = _four_leptons(f"{name}/{other}", its, batch, int(n_events), int(n_z))
             parts.append(part)
+    parts.append(_reducible(name, recipe, batch))
     columns = concatenated(parts)
     columns["mcWeight"] = np.zeros_like(columns["mcWeight"])
     return Events(columns, len(columns["eventNumber"]))
@@ -224,6 +226,19 @@ def _four_leptons(
     is_data = name.startswith(f"{PSEUDODATA}/")
     number = 0 if is_data else int(sample_named(name).file.split("_")[1][:6])
     columns["channelNumber"] = np.full_like(columns["eventNumber"], number)
+    return columns
+
+
+def _reducible(name: str, recipe: Recipe, batch: int) -> Columns:
+    """Return the columns of Z bosons with two leptons that are not prompt."""
+    name = f"{name}/reducible"
+    rng = detector_rng(name, batch)
+    n_events = int(rng.poisson(LUMI_PB * recipe.reducible_pb))
+    seed = pythia_seed(name, batch)
+    particles = generate(recipe.settings, seed=seed, n_events=n_events)
+    leptons = true_leptons(particles).with_others(nonprompt_pairs(n_events, rng))
+    columns = _mini(leptons, n_events, rng, weight=1.0, first=1)
+    columns["channelNumber"] = np.zeros_like(columns["eventNumber"])
     return columns
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import uproot
+from coffea.processor import FuturesExecutor
 
-from agc.errors import ImplausibleUnitsError, UnreadableFileError
+from agc.errors import CatalogError, ImplausibleUnitsError, UnreadableFileError
 from agc.hists.io import load_histograms
-from agc.hists.spectra import contents, spectrum
+from agc.hists.spectra import contents, spectrum, variances
+from agc.hzz import tables
 from agc.hzz.columns import BRANCHES, TREE, events_of
 from agc.hzz.files import collision_data, hzz_inputs, standin_data
 from agc.hzz.processor import HzzResult, data_only
+from agc.hzz.reducible import estimate_reducible
 from agc.hzz.samples import DATA, REGION, hzz_config
 from agc.inputs.filesets import Fileset, event_weight
 from agc.inputs.rootfiles import load_arrays
@@ -63,7 +68,21 @@ def test_the_real_files_have_the_published_numbers(real: HzzResult) -> None:
     assert data_only(real.histogram) == reference[REGION]
 
 
-@pytest.mark.parametrize("chunksize", [1, 7])
+def test_the_real_control_regions_have_the_published_numbers(real: HzzResult) -> None:
+    rows = tables.control_regions(real.regions, estimate_reducible(real.regions))
+    assert [list(row.values())[1] for row in rows[:3]] == [100, 72, 72]
+    found = [
+        [row[f"{low:g} to {high:g} GeV"] for low, high in tables.WINDOWS.values()]
+        for row in rows[:3]
+    ]
+    assert found == [[9, 18, 13, 42, 18], [4, 17, 8, 19, 24], [4, 13, 9, 29, 17]]
+    # 832 entries, of which 827 have four leptons, fall in one of the four regions
+    assert real.regions.sum(flow=True).value == 827
+    assert rows[3]["80 to 250 GeV"] == pytest.approx(100)
+    assert rows[3]["±"] == pytest.approx(19.4, abs=0.1)
+
+
+@pytest.mark.parametrize("chunksize", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_events_one_at_a_time_or_in_chunks_give_the_same_bits(
     standin: HzzResult, chunksize: int
 ) -> None:
@@ -71,6 +90,8 @@ def test_events_one_at_a_time_or_in_chunks_give_the_same_bits(
     few = {name: fileset[name] for name in ("data_A", "WH125_ZZ4lep")}
     whole, pieces = run(few), run(few, chunksize)
     assert pieces.histogram == whole.histogram
+    assert pieces.regions == whole.regions
+    assert whole.regions[:, DATA, sum, sum].sum().value > 0
     for name in few:
         for cut, counted in standin.cutflow[name].items():
             np.testing.assert_array_equal(pieces.cutflow[name][cut], counted)
@@ -99,6 +120,34 @@ def test_a_data_weight_of_zero_counts_as_one_event(standin: HzzResult) -> None:
         assert entries == weights > 0
 
 
+def test_collisions_are_taken_from_the_folder_that_is_named(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(shared_data / "atlas-open-data-4lep", folder)
+    inputs = hzz_inputs("auto", str(folder))
+    assert inputs.real_data
+    files = {
+        Path(f).parent for n in "ABCD" for f in inputs.fileset[f"data_{n}"]["files"]
+    }
+    assert files == {folder}
+
+
+@pytest.mark.fault("inputs", "no collisions in a folder", "folder and file named")
+@pytest.mark.parametrize(
+    ("there", "fault"), [(None, "data_A.4lep.root"), (b"other", "differ from ATLAS's")]
+)
+def test_a_named_folder_without_the_collisions_is_refused(
+    tmp_path: Path, there: bytes | None, fault: str
+) -> None:
+    for name in "ABCD" if there else "":
+        (tmp_path / f"data_{name}.4lep.root").write_bytes(b"other")
+    with pytest.raises(
+        CatalogError, match=f"no collision data in {tmp_path}: .*{fault}"
+    ):
+        hzz_inputs("auto", tmp_path)
+
+
 def test_a_weight_is_the_formula_of_the_task() -> None:
     fileset = hzz_inputs("standin").fileset
     higgs = fileset["ggH125_ZZ4lep"]
@@ -108,13 +157,34 @@ def test_a_weight_is_the_formula_of_the_task() -> None:
 
 
 def test_the_standin_expects_what_the_luminosity_gives(standin: HzzResult) -> None:
-    sums = {
-        p: contents(spectrum(standin.histogram, p, "nominal")).sum()
-        for p in ("Z_tt", "ZZ", "signal")
+    found = {
+        p: spectrum(standin.histogram, p, "nominal") for p in ("Z_tt", "ZZ", "signal")
     }
-    assert sums["Z_tt"] == 0
-    assert sums["ZZ"] == pytest.approx(290, rel=0.1)
-    assert sums["signal"] == pytest.approx(15.4, rel=0.1)
+    assert contents(found["Z_tt"]).sum() == 0
+    assert contents(found["ZZ"]).sum() == pytest.approx(248, rel=0.05)
+    assert contents(found["signal"]).sum() == pytest.approx(12.3, rel=0.05)
+    peak = found["ZZ"][:4]  # 80 to 100 GeV
+    assert variances(peak).sum() ** 0.5 / contents(peak).sum() < 0.03
+
+
+def test_the_standin_has_about_the_control_regions_of_the_collisions(
+    standin: HzzResult,
+) -> None:
+    found = estimate_reducible(standin.regions)
+    assert found.events == pytest.approx(100, abs=2 * found.uncertainty)
+    rows = tables.control_regions(standin.regions, found)
+    counted = sum(float(row["80 to 250 GeV"]) for row in rows[:3])
+    assert counted == pytest.approx(244, rel=0.1)
+
+
+def test_another_executor_gives_the_same_bits(standin: HzzResult) -> None:
+    found = run_shown(
+        hzz_inputs("standin").fileset,
+        FuturesExecutor(pool=ThreadPoolExecutor, workers=2, status=False),
+        chunksize=300,
+    )
+    assert found.histogram == standin.histogram
+    assert found.regions == standin.regions
 
 
 def test_the_standin_is_the_reference(standin: HzzResult, repository: Path) -> None:
@@ -182,5 +252,5 @@ def test_a_file_with_other_events_than_listed_is_refused() -> None:
     fileset = standin_data()
     (file,) = fileset["data_A"]["files"]
     fileset["data_A"]["entries"] = {file: 922}
-    with pytest.raises(UnreadableFileError, match="461 events, its catalog says 922"):
+    with pytest.raises(UnreadableFileError, match="716 events, its catalog says 922"):
         run(fileset)

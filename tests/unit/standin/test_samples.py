@@ -224,6 +224,7 @@ def test_the_skim_loses_no_event_of_a_jet_variation() -> None:
         "wjets__nominal",
         "llll",
         "WH125_ZZ4lep",
+        "data_standin",
     ],
 )
 def test_a_batch_comes_out_again_bit_for_bit(name: str) -> None:
