@@ -54,7 +54,8 @@ def test_the_same_seed_gives_the_same_events_and_another_one_others(
 
 
 def test_no_value_is_copied_often_enough_to_help_a_compressor(columns: Columns) -> None:
-    assert len(np.unique(columns["Electron_pt"])) == len(columns["Electron_pt"])
+    different = len(np.unique(columns["Electron_pt"]))
+    assert different > 0.999 * len(columns["Electron_pt"])  # two may meet by chance
     assert len(np.unique(columns["event"])) == N_EVENTS
 
 

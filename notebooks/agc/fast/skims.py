@@ -42,7 +42,7 @@ from agc.fast.columns import BRANCHES, Events, load_columns
 from agc.fast.preselection import preselected, taken
 from agc.fast.tables import events_of, table_of
 from agc.inputs import columns as input_columns
-from agc.inputs import rootfiles, variations
+from agc.inputs import described, rootfiles, variations
 from agc.inputs.rootfiles import READ_ERRORS, entries_and_uuid, openable
 from agc.ttbar import config, smearing
 
@@ -63,6 +63,7 @@ MODULES = (
     input_columns,
     kernel,
     preselection,
+    described,
     rootfiles,
     selection,
     smearing,
