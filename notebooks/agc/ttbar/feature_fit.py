@@ -64,7 +64,9 @@ def _merged(histogram: hist.Hist[Any]) -> int:
         sum(of(x).sum() for x in nominal) for of in (contents, variances)
     )
     enough = EVENTS_PER_BIN * histogram.axes["observable"].size
-    return 1 if value**2 >= enough * variance > 0 else MERGED_BINS
+    many = value**2 >= enough * variance > 0
+    # A few events' varied weights can add up to less than nothing.
+    return 1 if many and contents(histogram).min() >= 0 else MERGED_BINS
 
 
 def feature_fit(
