@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import html
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -80,15 +81,20 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> tuple[Path, Path]
     return png, pdf
 
 
-def show_figure(figure: Figure, path: Path, alt: str) -> None:
-    """Write a figure as `save_figure` does, and display the PNG in the notebook.
+def show_figure(figure: Figure, path: Path | None, alt: str) -> None:
+    """Display a figure in the notebook; with a path, write it as `save_figure` does.
 
     ``alt`` says in words what there is to see: screen readers read it.
     """
     from IPython.display import HTML, display
 
-    png, _ = save_figure(figure, path)
-    source = base64.b64encode(png.read_bytes()).decode()
+    if path is None:
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=150)
+        png = content.getvalue()
+    else:
+        png = save_figure(figure, path)[0].read_bytes()
+    source = base64.b64encode(png).decode()
     width = round(figure.get_figwidth() * figure.dpi)
     # A plain figure, or IPython's Image, comes without its text in JupyterLab.
     image = (

@@ -214,5 +214,9 @@ def test_a_shown_figure_has_its_text_for_those_who_cannot_see_it(
     (image,) = shown
     assert 'alt="Pulls of &quot;all&quot; &lt; 1"' in image.data
     assert "data:image/png;base64,iVBOR" in image.data
-    assert (tmp_path / "pulls.png").exists()
-    assert (tmp_path / "pulls.pdf").exists()
+    written = {tmp_path / "pulls.png", tmp_path / "pulls.pdf"}
+    assert set(tmp_path.iterdir()) == written
+    monkeypatch.chdir(tmp_path)
+    show_figure(figures["pulls"], None, "Pulls")
+    assert shown[1].data.count("iVBOR") == 1
+    assert set(tmp_path.iterdir()) == written
