@@ -3,6 +3,7 @@
 NOTEBOOK ?= notebooks/agc-ttbar.ipynb
 # Parameters of the notebook that `make run` passes on, e.g. make run N_FILES=1
 N_FILES ?=
+# A notebook whose kernel is casa-NAME runs in .venv-NAME, which environment/NAME.lock pins.
 # PYTHON=/path/to/python3.13 makes the environment with that Python, and later calls
 # keep it; by default it is the first on PATH that the locks support.
 # `make test APT=0` never installs system packages.
@@ -28,8 +29,9 @@ help: ## show this list
 run: export NOTEBOOK := $(NOTEBOOK)
 run: export N_FILES := $(N_FILES)
 run: ## run the AGC ttbar analysis from files to fit (NOTEBOOK=..., N_FILES=... change what)
-	@$(SETUP) lab
-	@$(PY) -m casa_env run "$$NOTEBOOK" $${N_FILES:+-p "N_FILES=$$N_FILES"}
+	@layer=$$(sed -n 's/.*"name": "casa-\([a-z]*\)".*/\1/p' "$$NOTEBOOK" 2>/dev/null); \
+	{ $(SETUP) "$${layer:-lab}"; } && ".venv$${layer:+-$$layer}/bin/python" -P \
+		-m casa_env run "$$NOTEBOOK" $${N_FILES:+-p "N_FILES=$$N_FILES"}
 
 lab: ## open JupyterLab
 	@$(SETUP) lab
@@ -97,6 +99,6 @@ lock-check: ## fail where lists and locks have drifted apart
 	@$(PY) environment/lock.py --check
 
 clean: ## remove the environment, caches and results
-	rm -rf .venv .cache notebooks/results .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* .cache notebooks/results .pytest_cache .mypy_cache .ruff_cache
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}"/casa-env/numba-* "$${TMPDIR:-/tmp}/casa-env-numba-$$(id -u)"
 	find casa_env environment notebooks tests -name __pycache__ -prune -exec rm -rf {} +

@@ -2,7 +2,8 @@
 
 ``python environment/install.py lab`` creates or updates ``.venv`` so that it holds
 exactly what ``lab.lock`` pins, with hashes checked and bytecode compiled, and this
-repository's own distributions. Nothing happens where that is already so.
+repository's own distributions. Nothing happens where that is already so. ``root`` makes
+one beside it, ``.venv-root``, whose kernel JupyterLab offers as ``casa-root``.
 
 It runs on a bare Python before anything is installed, so it needs the standard
 library only, and of this repository just `casa_env.settings.places`.
@@ -24,9 +25,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCKS = REPOSITORY / "environment"
 VENV = REPOSITORY / ".venv"
-PYTHON = VENV / "bin" / "python"
-STAMP = VENV / "casa-setup.json"
 CACHE = REPOSITORY / ".cache"
+
+#: In each environment.
+PYTHON = Path("bin", "python")
+STAMP = Path("casa-setup.json")
 
 #: What is installed from this repository.
 OWN = (REPOSITORY, LOCKS / "fsspec-failover")
@@ -41,9 +44,21 @@ PROGRESS_S = 0.5
 #: A layer's lock holds those of the layers before it, pin for pin.
 LAYERS = ("lab", "test")
 
+#: Environments beside `.venv`, their kernels' names and what they take on disk, in MB,
+#: beside what both have where they share files (measured, Python 3.11).
+BESIDE = {"root": ("Python with ROOT (Casa)", 810)}
+
+#: Where the C++ standard library's headers are: ROOT compiles code, without a compiler.
+HEADERS = (Path("/usr/include/c++"), "*/vector")
+
 
 class SetupError(Exception):
     """One line for the user: what happened and what to do next."""
+
+
+def venv_of(layer: str) -> Path:
+    """Return where a layer is installed."""
+    return VENV if layer in LAYERS else VENV.with_name(f".venv-{layer}")
 
 
 def digest(layer: str) -> str:
@@ -62,14 +77,15 @@ def needed(layer: str) -> str | None:
     that was made for ``test`` updates it for ``test``. An environment whose Python
     has been removed from this machine is made anew.
     """
+    venv, layers = venv_of(layer), LAYERS if layer in LAYERS else (layer,)
     try:
-        stamp = json.loads(STAMP.read_text())
-        made = LAYERS.index(stamp["layer"])
+        stamp = json.loads((venv / STAMP).read_text())
+        made = layers.index(stamp["layer"])
     except (OSError, ValueError, KeyError):
         return layer
-    larger = LAYERS[max(made, LAYERS.index(layer))]
-    current = made >= LAYERS.index(layer) and stamp.get("digest") == digest(larger)
-    return None if current and PYTHON.exists() else larger
+    larger = layers[max(made, layers.index(layer))]
+    current = made >= layers.index(layer) and stamp.get("digest") == digest(larger)
+    return None if current and (venv / PYTHON).exists() else larger
 
 
 def find_uv(environ: dict[str, str]) -> str:
@@ -117,15 +133,17 @@ def find_uv(environ: dict[str, str]) -> str:
 
 
 def create(layer: str, environ: dict[str, str]) -> None:
-    """Make `.venv` hold exactly what a layer's lock pins, and what is our own.
+    """Make an environment hold exactly what a layer's lock pins, and what is our own.
 
     Raises
     ------
     SetupError
         No disk space, no network, or an installation that failed.
     """
+    venv = venv_of(layer)
+    python, stamp = venv / PYTHON, venv / STAMP
     free = shutil.disk_usage(REPOSITORY).free
-    if free < NEEDED_BYTES and not STAMP.exists():
+    if free < NEEDED_BYTES and not stamp.exists():
         msg = (
             f"{free / 1e9:.1f} GB free below {REPOSITORY}: setting up takes up to "
             f"{NEEDED_BYTES / 1e9:.0f} GB; free some, or clone to another disk"
@@ -133,25 +151,69 @@ def create(layer: str, environ: dict[str, str]) -> None:
         raise SetupError(msg)
     uv = find_uv(environ)
     version = ""
-    if PYTHON.exists():
-        ask = [str(PYTHON), "-c", "import sys; print(sys.version_info[:3])"]
+    if python.exists():
+        ask = [str(python), "-c", "import sys; print(sys.version_info[:3])"]
         version = subprocess.run(  # noqa: S603 - our own words
             ask, capture_output=True, text=True, check=False
         ).stdout.strip()
     if version != str(sys.version_info[:3]):
         options = ("--clear", "--no-python-downloads", "--quiet")
-        _uv(uv, environ, "venv", *options, "--python", sys.executable, str(VENV))
-    STAMP.unlink(missing_ok=True)
+        _uv(uv, environ, "venv", *options, "--python", sys.executable, str(venv))
+    stamp.unlink(missing_ok=True)
     lock = str(LOCKS / f"{layer}.lock")
     # No builds: what a source distribution is built with is in no lock.
     sync = ("pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes")
     sync += ("--no-build",)
-    _uv(uv, environ, *sync, "--python", str(PYTHON), lock)
+    _uv(uv, environ, *sync, "--python", str(python), lock)
     # Offline: nothing but this repository may come in here.
     options = ("--no-deps", "--no-build-isolation", "--offline", "--quiet")
     editable = (word for folder in OWN for word in ("--editable", str(folder)))
-    _uv(uv, environ, "pip", "install", *options, "--python", str(PYTHON), *editable)
-    STAMP.write_text(json.dumps({"layer": layer, "digest": digest(layer)}))
+    _uv(uv, environ, "pip", "install", *options, "--python", str(python), *editable)
+    stamp.write_text(json.dumps({"layer": layer, "digest": digest(layer)}))
+
+
+def require_headers(folder: Path, pattern: str) -> None:
+    """Raise where ROOT would find no C++ standard library to compile with.
+
+    Raises
+    ------
+    SetupError
+        The message has the command that installs it.
+    """
+    if sys.platform != "linux" or any(folder.glob(pattern)):
+        return
+    versions = Path("/usr/share/doc").glob("gcc-*-base")
+    newest = max((int(one.name.split("-")[1]) for one in versions), default=12)
+    msg = (
+        f"ROOT needs the headers of the C++ standard library, and {folder} has none: "
+        f"as root, apt-get update && apt-get install libstdc++-{newest}-dev (Debian, "
+        "Ubuntu; 79 MB), or dnf install libstdc++-devel (Fedora, RHEL)"
+    )
+    raise SetupError(msg)
+
+
+def offer_kernels() -> None:
+    """Let the JupyterLab of `.venv` offer the kernels of environments beside it."""
+    for layer, (title, _) in BESIDE.items():
+        python = venv_of(layer) / PYTHON
+        if python.exists() and VENV.is_dir():
+            folder = VENV / "share" / "jupyter" / "kernels" / f"casa-{layer}"
+            folder.mkdir(parents=True, exist_ok=True)
+            command = [str(python), "-m", "ipykernel_launcher"]
+            spec = {
+                "argv": [*command, "-f", "{connection_file}"],
+                "display_name": title,
+                "language": "python",
+                "metadata": {"debugger": True},
+            }
+            (folder / "kernel.json").write_text(json.dumps(spec, indent=1))
+
+
+def added_mb(venv: Path) -> int:
+    """Return what an environment takes beside files that it shares with `.venv`."""
+    here, shared = ({f.stat().st_ino: f for f in p.rglob("*")} for p in (venv, VENV))
+    own = (file.lstat() for number, file in here.items() if number not in shared)
+    return round(sum(one.st_size for one in own) / 1e6)
 
 
 def _uv(uv: str, environ: dict[str, str], *words: str) -> None:
@@ -221,14 +283,15 @@ def _progress(text: str) -> None:
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("layer", choices=LAYERS)
+    parser.add_argument("layer", choices=(*LAYERS, *BESIDE))
     layer = needed(parser.parse_args().layer)
     if layer is None:
         return 0
+    venv = venv_of(layer)
     sys.path.insert(0, str(REPOSITORY))
     from casa_env.settings.places import writable_environment
 
-    begin = time.monotonic()
+    begin, (title, size_mb) = time.monotonic(), BESIDE.get(layer, ("", 0))
     environ = dict(os.environ)
     environ.pop("PYTHONDONTWRITEBYTECODE", None)  # it would leave every start slow
     environ.pop("VIRTUAL_ENV", None)
@@ -237,8 +300,13 @@ def main() -> int:
         if reason:
             print(f"casa: {reason}", flush=True)
         environ |= extra
-        print(f"casa: setting up .venv from environment/{layer}.lock", flush=True)
+        if layer == "root":
+            require_headers(*HEADERS)
+        size = f", about {size_mb:,} MB beside .venv" if size_mb else ""
+        words = f"casa: setting up {venv.name} from environment/{layer}.lock{size}"
+        print(words, flush=True)
         create(layer, environ)
+        offer_kernels()
     except SetupError as error:
         print(f"casa: {error}", file=sys.stderr)
         return 1
@@ -248,7 +316,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("casa: interrupted; run it again to go on", file=sys.stderr)
         return 130
-    print(f"casa: .venv is ready after {time.monotonic() - begin:.0f} s", flush=True)
+    added = f": {title}, {added_mb(venv):,} MB" if title else ""
+    seconds = time.monotonic() - begin
+    print(f"casa: {venv.name} is ready after {seconds:.0f} s{added}", flush=True)
     return 0
 
 

@@ -33,6 +33,10 @@ LOCKS = ("test", "lab", "worker", "bootstrap", "image")
 #: installed into an environment of its own.
 APART = ("triton-test",)
 
+#: Locks of environments beside that of the others, which share code and clusters with
+#: it: what the first lock pins is constrained to the same version.
+BESIDE = ("root",)
+
 PIN = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9._-]*)(\[[^\]]*\])?==(?P<version>[^\s;\\]+)"
 )
@@ -49,9 +53,13 @@ def resolve(folder: Path, *, upgrade: bool) -> None:
     first, *_ = LOCKS
     for name in (first, *APART):
         _compile(folder, name, *(["--upgrade"] if upgrade else []))
-    pinned = {name: _pins_alone(folder / f"{name}.lock") for name in (first, *APART)}
-    for name in (*LOCKS, *APART):
-        _compile_anew(folder, name, pinned[name if name in APART else first])
+    for name in BESIDE:
+        same = ("--constraints", f"{first}.lock")
+        _compile(folder, name, *same, *(["--upgrade"] if upgrade else []))
+    own = (*APART, *BESIDE)
+    pinned = {name: _pins_alone(folder / f"{name}.lock") for name in (first, *own)}
+    for name in (*LOCKS, *own):
+        _compile_anew(folder, name, pinned[name if name in own else first])
     (folder / "packages.md").write_text(packages_table(folder))
 
 
@@ -144,7 +152,8 @@ def drift() -> list[str]:
             shutil.copy(path, fresh)
         resolve(fresh, upgrade=False)
         lines: list[str] = []
-        for file in (*(f"{lock}.lock" for lock in LOCKS + APART), "packages.md"):
+        locks = (f"{lock}.lock" for lock in LOCKS + APART + BESIDE)
+        for file in (*locks, "packages.md"):
             old, new = FOLDER / file, fresh / file
             lines += difflib.unified_diff(
                 old.read_text().splitlines() if old.exists() else [],

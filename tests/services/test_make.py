@@ -49,23 +49,28 @@ def clone(repository: Path, tmp_path: Path) -> Path:
         shutil.copytree(repository / name, folder / name, ignore=ignored)
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(repository / name, folder)
-    venv.create(folder / ".venv", symlinks=True)
+    environment(folder, "lab", ".venv")
+    return folder
+
+
+def environment(clone: Path, layer: str, name: str) -> None:
+    """Make an environment that counts as set up: the one that runs this test."""
+    venv.create(clone / name, symlinks=True)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = folder / ".venv" / "lib" / version / "site-packages"
+    packages = clone / name / "lib" / version / "site-packages"
     here = sysconfig.get_path("purelib")
-    ours = (folder, folder / "environment" / "fsspec-failover")
+    ours = (clone, clone / "environment" / "fsspec-failover")
     (packages / "of-this-test.pth").write_text("\n".join(map(str, (here, *ours))))
-    code = "import install; print(install.digest('lab'))"
+    code = f"import install; print(install.digest({layer!r}))"
     digest = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=folder / "environment",
+        cwd=clone / "environment",
         capture_output=True,
         text=True,
         check=True,
     ).stdout.strip()
-    stamp = folder / ".venv" / "casa-setup.json"
-    stamp.write_text(json.dumps({"layer": "lab", "digest": digest}))
-    return folder
+    stamp = clone / name / "casa-setup.json"
+    stamp.write_text(json.dumps({"layer": layer, "digest": digest}))
 
 
 @pytest.fixture
@@ -104,6 +109,18 @@ def test_a_clone_at_an_odd_path_runs_a_notebook_at_an_odd_path(
     assert "left out" not in done.stdout + done.stderr
     executable = Path(json.loads(seen.read_text())["executable"])
     assert executable == clone / ".venv" / "bin" / "python"
+
+
+def test_a_notebook_with_another_kernel_runs_in_that_kernels_environment(
+    clone: Path, seen: Path
+) -> None:
+    environment(clone, "root", ".venv-root")
+    file = clone / "my notebooks" / "small one.ipynb"
+    file.write_text(file.read_text().replace('"python3"', '"casa-root"'))
+    done = make(clone, *RUN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    executable = Path(json.loads(seen.read_text())["executable"])
+    assert executable == clone / ".venv-root" / "bin" / "python"
 
 
 def test_a_notebooks_name_is_not_taken_for_a_command(clone: Path, seen: Path) -> None:

@@ -116,7 +116,24 @@ def test_a_lock_has_one_version_for_each_package(layer: str) -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("name", [*LAYERS, "bootstrap", "image"])
+@pytest.mark.parametrize("name", lock.BESIDE)
+def test_an_environment_beside_has_the_same_versions_and_files(name: str) -> None:
+    ours, first = hashes(name), hashes("test")
+    versions = {pin.partition("==")[0]: pin for pin in first}
+    for pin, files in ours.items():
+        package = pin.partition("==")[0]
+        if package in versions:
+            assert (pin, files) == (versions[package], first[versions[package]])
+    assert len(ours.keys() & first.keys()) > 100
+
+
+def test_roots_environment_is_without_the_xrootd_package() -> None:
+    # ROOT's own XRootD and that one crash the process that has both
+    assert not {"xrootd", "fsspec-xrootd"} & pins("root").keys()
+    assert "root" in pins("root")
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "bootstrap", "image", "root"])
 def test_every_pin_has_a_hash_and_no_address(name: str) -> None:
     text = (FOLDER / f"{name}.lock").read_text()
     pinned = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]
@@ -145,7 +162,7 @@ def test_resolving_runs_nothing_of_a_source_distribution(
 ) -> None:
     marker = tmp_path / "executed"
     source_distribution(tmp_path, "only-as-source", marker)
-    for layer in (*lock.LOCKS, *lock.APART):
+    for layer in (*lock.LOCKS, *lock.APART, *lock.BESIDE):
         (tmp_path / f"{layer}.in").write_text("only-as-source\n")
     monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("UV_NO_INDEX", "1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
 
 
 @pytest.fixture
@@ -146,10 +148,11 @@ def test_an_environment_keeps_the_python_it_was_made_with(
 
 def make_environment(install: ModuleType, layer: str) -> None:
     """Leave what an installation leaves for the next one to see."""
-    install.PYTHON.parent.mkdir(parents=True, exist_ok=True)
-    install.PYTHON.touch()
+    venv = install.venv_of(layer)
+    (venv / install.PYTHON).parent.mkdir(parents=True, exist_ok=True)
+    (venv / install.PYTHON).touch()
     stamp = {"layer": layer, "digest": install.digest(layer)}
-    install.STAMP.write_text(json.dumps(stamp))
+    (venv / install.STAMP).write_text(json.dumps(stamp))
 
 
 def test_what_is_not_there_is_needed(install: ModuleType) -> None:
@@ -195,9 +198,58 @@ def test_an_environment_whose_python_was_removed_is_made_anew(
     install: ModuleType,
 ) -> None:
     make_environment(install, "lab")
-    install.PYTHON.unlink()
-    install.PYTHON.symlink_to("/nowhere/python3")
+    python = install.VENV / install.PYTHON
+    python.unlink()
+    python.symlink_to("/nowhere/python3")
     assert install.needed("lab") == "lab"
+
+
+def test_an_environment_beside_it_is_another(install: ModuleType) -> None:
+    make_environment(install, "lab")
+    assert install.needed("root") == "root"
+    make_environment(install, "root")
+    assert install.needed("root") is None
+    assert install.needed("lab") is None
+    assert install.needed("test") == "test"
+
+
+def test_the_lab_offers_the_kernels_of_environments_beside_it(
+    install: ModuleType,
+) -> None:
+    make_environment(install, "lab")
+    folder = install.VENV / "share" / "jupyter" / "kernels"
+    manager = KernelSpecManager(kernel_dirs=[str(folder)])
+    install.offer_kernels()
+    assert "casa-root" not in manager.find_kernel_specs()
+    make_environment(install, "root")
+    install.offer_kernels()
+    spec = manager.get_kernel_spec("casa-root")
+    assert spec.argv[0] == str(install.venv_of("root") / install.PYTHON)
+    assert "ROOT" in spec.display_name
+
+
+def test_what_an_environment_adds_is_what_it_does_not_share(
+    install: ModuleType,
+) -> None:
+    make_environment(install, "lab")
+    make_environment(install, "root")
+    shared = install.VENV / "shared"
+    shared.write_bytes(bytes(3_000_000))
+    (install.venv_of("root") / "shared").hardlink_to(shared)
+    (install.venv_of("root") / "own").write_bytes(bytes(2_000_000))
+    assert install.added_mb(install.venv_of("root")) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere compilers bring them")
+def test_without_the_headers_of_cpp_the_command_that_installs_them_is_said(
+    install: ModuleType, tmp_path: Path
+) -> None:
+    with pytest.raises(install.SetupError) as caught:
+        install.require_headers(tmp_path, "*/vector")
+    assert re.search(r"apt-get install libstdc\+\+-\d+-dev", str(caught.value))
+    (tmp_path / "12").mkdir()
+    (tmp_path / "12" / "vector").touch()
+    install.require_headers(tmp_path, "*/vector")
 
 
 @pytest.mark.parametrize(
