@@ -57,7 +57,7 @@ def cluster(settings: Settings, *, asynchronous: bool = False, **options: Any) -
         step = "Start the notebook where the batch system's programs are, or choose "
         step += "another back end: CASA_ENV_DASK_BACKEND=local."
         raise ClusterError(what, looked_at=where, next_step=step)
-    kind = getattr(_dask_jobqueue(), name)
+    kind = getattr(dask_jobqueue(), name)
     special = _htcondor_options if backend == "htcondor" else _queue_options
     native = special(settings)
     session = new_session(settings)
@@ -81,7 +81,8 @@ def cluster(settings: Settings, *, asynchronous: bool = False, **options: Any) -
     return started
 
 
-def _dask_jobqueue() -> Any:  # noqa: ANN401 - a module
+def dask_jobqueue() -> Any:  # noqa: ANN401 - a module
+    """Import dask_jobqueue, and leave Ctrl-C to the cell that runs."""
     # Its import (0.9.0, ``runner.py``) lets Ctrl-C end the process, which in a notebook
     # is the kernel, instead of the cell. This can go when it does so no more.
     before = signal.getsignal(signal.SIGINT)
