@@ -120,7 +120,7 @@ def run_analysis(
     else:
         found, pieces = _tallied(whole, task, executor, chunksize, on_bad_file)
     _require_all(pieces, found["files"])
-    _compare_with_catalog(fileset, found["files"])
+    _compare_with_catalog(fileset, found["files"], config.data)
     if on_bad_file == "raise":
         _raise_first(whole, found["files"])
     bad_files: dict[str, str] = {}
@@ -283,7 +283,7 @@ def _raise_first(
 
 
 def _compare_with_catalog(
-    fileset: AnyFileset, files: Mapping[str, Mapping[str, dict[str, Any]]]
+    fileset: AnyFileset, files: Mapping[str, Mapping[str, dict[str, Any]]], data: str
 ) -> None:
     """Put an error beside the tally of a file that has not all of its events."""
     for dataset, tallies in files.items():
@@ -291,7 +291,7 @@ def _compare_with_catalog(
             if tally["errors"]:
                 continue
             try:
-                require_entries(fileset[dataset], file, tally["events"])
+                require_entries(fileset[dataset], file, tally["events"], data=data)
             except InputFileError as error:
                 tally["errors"].add(error)
 

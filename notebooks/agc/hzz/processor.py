@@ -102,7 +102,7 @@ def run_hzz(
         for file in dataset["files"]:
             whole = Piece(name, (process, NOMINAL), file, TREE)
             entries = entries_and_uuid(file, TREE, BRANCHES)["numentries"]
-            require_entries(dataset, file, entries)
+            require_entries(dataset, file, entries, data=DATA)
             pieces += pieces_of(whole, entries, chunksize)
     task = partial(_tally, selection=selection, mass=mass, inverted=inverted)
     found = run_tasks(task, pieces, executor, description="Processing")

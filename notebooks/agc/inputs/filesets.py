@@ -112,12 +112,20 @@ def in_halves(
     return found
 
 
-def require_entries(dataset: Mapping[str, Any], file: str, entries: int) -> None:
-    """Raise `UnreadableFileError` unless a file has the events that are listed."""
+def require_entries(
+    dataset: Mapping[str, Any], file: str, entries: int, *, data: str
+) -> None:
+    """Raise `UnreadableFileError` unless a file has the events that are listed.
+
+    One of collisions, the process ``data``, has some: an empty one would be lost.
+    """
     listed = dataset.get("entries", {}).get(file, entries)
     if listed != entries:
         cause = f"it has {entries} events, its catalog says {listed}"
         raise UnreadableFileError(file, cause)
+    metadata = dataset["metadata"]
+    if not entries and metadata["process"] == data and "half" not in metadata:
+        raise UnreadableFileError(file, "there are no collisions in it")
 
 
 def generated_events(

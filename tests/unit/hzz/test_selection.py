@@ -114,6 +114,17 @@ def test_other_units_are_refused(change: dict[str, float], reason: str) -> None:
         events_of({**arrays, **wrong}, file="wrong.root")
 
 
+@pytest.mark.fault("inputs", "ATLAS data without collisions", "the file named")
+def test_a_data_file_without_collisions_is_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "data_A.root"
+    with uproot.recreate(empty) as file:
+        file.mkrntuple(TREE, {})
+    fileset = hzz_inputs("standin").fileset
+    data = {**fileset["data_A"], "files": {str(empty): TREE}}
+    with pytest.raises(UnreadableFileError, match="no collisions in it"):
+        run({"data_A": data})  # type: ignore[dict-item] # a copy of one
+
+
 def test_a_data_weight_of_zero_counts_as_one_event(standin: HzzResult) -> None:
     assert not np.any(events_of(standin_arrays()).weight)
     for entries, weights in standin.cutflow["data_A"].values():
