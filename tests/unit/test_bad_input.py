@@ -317,12 +317,12 @@ def test_a_data_file_without_collisions_is_bad(tmp_path: Path, good: str) -> Non
 @pytest.mark.fault("inputs", "a web server that fails", "the file named, no secret")
 @pytest.mark.parametrize("status", [403, 404, 500])
 def test_a_server_that_refuses_is_said_without_secrets(status: int) -> None:
-    secret = "s3cret"
+    signature = "s3cret"
     with refusing_website(status) as url, pytest.raises(UnreadableFileError) as caught:
-        run_ttbar(fileset_of({DATASET: [f"{url}/f.root?signature={secret}"]}), QUIET)
+        run_ttbar(fileset_of({DATASET: [f"{url}/f.root?signature={signature}"]}), QUIET)
     text = "".join(traceback.format_exception(caught.value))
     assert "f.root" in str(caught.value)
-    assert secret not in text
+    assert signature not in text
 
 
 def test_advice_that_cannot_be_followed_is_not_given(tmp_path: Path, good: str) -> None:
