@@ -18,7 +18,7 @@ from agc.errors import (
 )
 from agc.hists.fill import normalised
 from agc.hists.tasks import Processor, Tallying, task_of
-from agc.inputs.filesets import generated_events, in_halves, require_entries
+from agc.inputs.filesets import event_weight, in_halves, require_entries
 from agc.inputs.metrics import Metrics
 from agc.inputs.pieces import Piece, pieces_of, run_tasks
 
@@ -177,7 +177,14 @@ def collected(
         name: _sample(name, fileset[name]["metadata"], config) for name in datasets
     }
     weights = {
-        name: _weight(name, fileset[name], config, one.get("events", 0), set(bad))
+        name: event_weight(
+            name,
+            fileset[name],
+            lumi_pb=config.lumi_pb,
+            data=config.data,
+            processed=one.get("events", 0),
+            without=bad,
+        )
         for name, one in output.items()
     }
     return Result(
@@ -210,26 +217,6 @@ def _sample(name: str, metadata: Mapping[str, Any], config: Config) -> tuple[str
         msg = f"dataset {name!r}: {error}"
         raise UnknownProcessError(msg) from error
     return process, variation
-
-
-def _weight(
-    name: str,
-    dataset: Mapping[str, Any],
-    config: Config,
-    processed: int,
-    bad_files: set[str],
-) -> float:
-    """Return cross-section x luminosity / generated events; 1 for collision data."""
-    metadata = dataset["metadata"]
-    if metadata["process"] == config.data and "half" not in metadata:
-        return 1.0
-    if "xsec_pb" not in metadata:
-        msg = f"dataset {name!r} has no 'xsec_pb' in its metadata: its cross-section"
-        raise UnknownProcessError(msg)
-    generated = generated_events(dataset, without=bad_files) or processed
-    if "half" in metadata:
-        generated /= 2
-    return float(metadata["xsec_pb"] * config.lumi_pb / generated) if generated else 1.0
 
 
 def _tallied(

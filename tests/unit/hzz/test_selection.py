@@ -163,8 +163,10 @@ def test_a_weight_is_the_formula_of_the_task() -> None:
     fileset = hzz_inputs("standin").fileset
     higgs = fileset["ggH125_ZZ4lep"]
     expected = 10_000 * 0.0060239 / higgs["metadata"]["sumw"]
-    assert event_weight(higgs, lumi_pb=10_000) == pytest.approx(expected)
-    assert event_weight(fileset["data_A"], lumi_pb=10_000) == 1.0
+    assert event_weight("ggH125_ZZ4lep", higgs, lumi_pb=10_000) == pytest.approx(
+        expected
+    )
+    assert event_weight("data_A", fileset["data_A"], lumi_pb=10_000) == 1.0
 
 
 def test_the_standin_expects_what_the_luminosity_gives(standin: HzzResult) -> None:
