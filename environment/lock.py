@@ -37,6 +37,9 @@ APART = ("triton-test",)
 #: it: what the first lock pins is constrained to the same version.
 BESIDE = ("root",)
 
+#: Requirements of packages that are not followed.
+LEFT_OUT = "left-out.in"
+
 PIN = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9._-]*)(\[[^\]]*\])?==(?P<version>[^\s;\\]+)"
 )
@@ -91,6 +94,7 @@ def _compile(folder: Path, name: str, *options: str) -> None:
     command = [uv, "pip", "compile", f"{name}.in", "--output-file", f"{name}.lock"]
     command += ["--universal", "--python-version", OLDEST_PYTHON]
     command += ["--fork-strategy", "fewest", "--generate-hashes"]
+    command += ["--overrides", str(FOLDER / LEFT_OUT)]
     command += ["--no-header", "--no-emit-index-url", "--quiet", *options]
     # A source distribution may have to be run to be described; nothing new is run here,
     # and what is locked is installed from wheels anyway.

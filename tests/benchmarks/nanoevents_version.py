@@ -19,13 +19,13 @@ from coffea.analysis_tools import PackedSelection
 from coffea.nanoevents import NanoAODSchema
 from coffea.processor import IterativeExecutor, ProcessorABC, Runner
 
-from agc.hists.build import empty_histograms
 from agc.inputs.filesets import Fileset
 from agc.inputs.variations import PT_RES_SIGMA
-from agc.ttbar.features import FEATURES, feature_histograms
+from agc.ttbar.features import FEATURES
 from agc.ttbar.smearing import standard_normal
 from benchmarks.assignment_models import Classifiers
 from benchmarks.nanoevents_assignment import best_features
+from support.histograms import empty_histograms, feature_histograms
 
 #: One factor for each jet of the events, flat and in file order.
 Resolution = Callable[[ak.Array], npt.NDArray[np.float64]]

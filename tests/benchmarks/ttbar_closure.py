@@ -21,7 +21,7 @@ from agc.fast.columns import BRANCHES, read_columns
 from agc.fast.engine import CompiledTtbar
 from agc.inputs.filesets import standin_fileset
 from agc.inputs.pieces import Piece, read_piece
-from agc.model.fit import TOLERANCE, estimate, fit_workspace
+from agc.model.fit import FitError, estimate, fit_model, fit_workspace
 from agc.model.pseudodata import pseudodata
 from agc.model.templates import fit_templates
 from agc.model.workspace import build_workspace
@@ -49,7 +49,7 @@ def refitted(histograms: dict[str, Any], rng: np.random.Generator) -> FitResults
         if not name.startswith("staterror"):
             data[place] += rng.normal()
         place += parameters.n_parameters
-    return cabinetry.fit.fit(model, data, goodness_of_fit=True, tolerance=TOLERANCE)
+    return fit_model(model, data)
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def main() -> int:
         (file,) = standin_fileset()[f"ttbar__{name}"]["files"]
         piece = Piece(name, (config.data, name), file, "Events", half=0)
         parts[name] = piece.sample, read_piece(piece, BRANCHES, None)[0]
-    pulls, chances = [], []
+    pulls, chances, failed = [], [], 0
     for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else REPLICAS):
         for name, (sample, arrays) in parts.items():
             n = len(arrays["event"])
@@ -82,14 +82,19 @@ def main() -> int:
                 filled: Any = one.view(flow=True)
                 view["value"][:, *place] = filled["value"][:, 0] * weight
                 view["variance"][:, *place] = filled["variance"][:, 0] * weight**2
-        results = refitted(result.histograms, rng)
+        try:
+            results = refitted(result.histograms, rng)
+        except FitError:
+            failed += 1
+            continue
         found = estimate(results, config.poi)
         pulls.append((found.value - central.poi.value) / found.uncertainty)
         chances.append(results.goodness_of_fit)
     width = np.std(pulls, ddof=1)
     print(
         f"ttbar_norm {central.poi.value:.3f} ± {central.poi.uncertainty:.3f}, "
-        f"p = {central.results.goodness_of_fit:.2f}; {len(pulls)} replicas: pull mean "
+        f"p = {central.results.goodness_of_fit:.2f}; {len(pulls)} replicas, "
+        f"{failed} more failed: pull mean "
         f"{np.mean(pulls):+.2f}, width {width:.2f} (0.7 to 1.3), "
         f"p above 0.95 in {np.mean(np.array(chances) > 0.95):.0%}"
     )

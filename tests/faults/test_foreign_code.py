@@ -90,6 +90,21 @@ def test_a_module_in_the_working_directory_is_said(tmp_path: Path) -> None:
     assert described(cwd=tmp_path)["packages"]["hist"] == f"from {tmp_path}"
 
 
+@pytest.mark.fault("environment", "packages in the user's own folder", "the same id")
+def test_the_users_own_packages_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual environment, ours and an image's, does not look there."""
+    clean = described()
+    monkeypatch.setenv("PYTHONUSERBASE", str(tmp_path))
+    monkeypatch.delenv("PYTHONNOUSERSITE", raising=False)
+    package(
+        Path(sysconfig.get_path("purelib", "posix_user", {"userbase": tmp_path})),
+        "pyhf",
+    )
+    assert described()["id"] == clean["id"]
+
+
 @pytest.mark.fault("environment", "a folder that is no package", "the same id")
 def test_folders_and_packages_of_ones_own_change_nothing(tmp_path: Path) -> None:
     (tmp_path / "hist").mkdir()

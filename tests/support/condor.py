@@ -1,162 +1,165 @@
-"""A stand-in for HTCondor: its daemons are in no registry that tests may use.
+"""A real HTCondor on loopback: Debian trixie's, in a system of its own.
 
-``condor_submit`` here reads the submit file with HTCondor's own parser
-(`htcondor2.Submit`), then really starts what the file says, with its log files; a job
-whose header has ``requirements = False`` stays idle. ``condor_rm``, ``condor_q`` and
-``condor_history`` know these jobs. There is no queue, no matching, no file transfer.
+It refuses to run jobs for root: it and whoever submits are an ordinary user, who may
+read the files of this machine wherever they are, but not write them.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
-import signal
+import shutil
 import subprocess
 import sys
 import time
-from itertools import count
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-#: Seconds that a job has to end by itself once it is told to.
-GRACE_S = 5.0
+from support.base_image import mirror
+from support.engine import NoEngineError
+from support.processes import free_port, running
+from support.programs import absent, needed, required_root
 
-PROGRAMS = ("condor_submit", "condor_rm", "condor_q", "condor_history")
+#: How long its daemons may take to start, and its system to be made, in seconds.
+PATIENCE_S, MAKING_S = 120.0, 400.0
+SUITE = "trixie"
+USER_ID = 12345
 
+CONFIGURATION = """\
+RELEASE_DIR = /usr
+LOCAL_DIR = {folder}
+LOG = $(LOCAL_DIR)/log
+SPOOL = $(LOCAL_DIR)/spool
+EXECUTE = $(LOCAL_DIR)/execute
+LOCK = $(LOCAL_DIR)/lock
+RUN = $(LOCAL_DIR)
+LIBEXEC = /usr/libexec/condor
+CONDOR_HOST = 127.0.0.1
+NETWORK_INTERFACE = 127.0.0.1
+BIND_ALL_INTERFACES = False
+COLLECTOR_HOST = 127.0.0.1:{port}
+SHARED_PORT_PORT = {port}
+DAEMON_LIST = MASTER, COLLECTOR, NEGOTIATOR, SCHEDD, STARTD
+UID_DOMAIN = casa
+FILESYSTEM_DOMAIN = casa
+SEC_DEFAULT_AUTHENTICATION_METHODS = FS
+ALLOW_READ = *
+ALLOW_WRITE = *
+ALLOW_DAEMON = *
+ALLOW_NEGOTIATOR = *
+ALLOW_ADMINISTRATOR = *
+NUM_CPUS = 4
+MEMORY = 8000
+START = TRUE
+use feature : PartitionableSlot
+NEGOTIATOR_INTERVAL = 2
+NEGOTIATOR_MIN_INTERVAL = 1
+UPDATE_INTERVAL = 5
+SINGULARITY =
+DOCKER =
+ENABLE_KERNEL_TUNING = False
+STARTD_CRON_JOBLIST =
+CGROUP_TRACKING = False
+BASE_CGROUP =
+"""
 
-def put_on_path(folder: Path) -> Path:
-    """Write the programs into a folder, with a folder for their jobs; return it."""
-    programs = folder / "bin"
-    programs.mkdir()
-    (folder / "jobs").mkdir()
-    for name in PROGRAMS:
-        program = programs / name
-        words = shlex.join([sys.executable, __file__, str(folder / "jobs"), name])
-        program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-        program.chmod(0o755)
-    return programs
-
-
-def submit(jobs: Path, file: str) -> str:
-    """Start what a submit file says."""
-    os.environ.setdefault("CONDOR_CONFIG", "/dev/null")
-    import htcondor2
-
-    parsed = htcondor2.Submit(Path(file).read_text())
-    cluster = next(n for n in count(1) if taken(jobs / f"{n}.json"))
-    names = {"$(ClusterId)": str(cluster), "$F(MY.JobId)": f"{cluster}.0"}
-    names["$(LogDirectory)"] = parsed["LogDirectory"]
-
-    def value(key: str) -> str:
-        text = str(parsed[key])
-        for name, filled in names.items():
-            text = text.replace(name, filled)
-        return text
-
-    about = {"pid": 0}
-    if parsed.get("requirements") != "False":
-        with (
-            Path(value("Output")).open("wb") as output,
-            Path(value("Error")).open("wb") as error,
-        ):
-            job = subprocess.Popen(
-                [value("Executable"), *arguments(value("Arguments"))],
-                stdout=output,
-                stderr=error,
-                start_new_session=True,
-                cwd=jobs,
-                # HTCondor gives a job no more of the environment than it asks for.
-                env={"PATH": os.environ["PATH"], "HOME": str(jobs)},
-            )
-        about = {"pid": job.pid}
-    (jobs / f"{cluster}.json").write_text(json.dumps(about))
-    return f"Submitting job(s).\n1 job(s) submitted to cluster {cluster}."
-
-
-def taken(file: Path) -> bool:
-    """Make a file, unless it is there."""
-    try:
-        file.touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
-
-
-def arguments(text: str) -> list[str]:
-    """Return arguments from HTCondor's new syntax: its manual, condor_submit."""
-    signs = iter(text.removeprefix('"').removesuffix('"').replace('""', '"') + " ")
-    words, word, quoted = [], "", False
-    for sign in signs:
-        if sign == "'" and not quoted:
-            quoted = True
-        elif sign == "'":
-            after = next(signs)
-            quoted = after == "'"  # two are one inside, and one ends
-            word += "'" if quoted else ""
-            if not quoted:
-                words, word = [*words, word + after.strip()], ""
-        elif sign == " " and not quoted:
-            words, word = [*words, word], ""
-        else:
-            word += sign
-    return [word for word in words if word]
+#: Runs a command in a system with some of this machine's folders, as that user.
+ENTER = f"""\
+set -eu
+root=$1; shift
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount --rbind /sys "$root/sys"
+while [ "$1" != -- ]; do mkdir -p "$root$1"; mount --rbind "$1" "$root$1"; shift; done
+shift
+status=0
+chroot "$root" setpriv --reuid={USER_ID} --regid={USER_ID} --clear-groups \
+    --inh-caps=+dac_read_search --ambient-caps=+dac_read_search "$@" || status=$?
+# Still root: a process of another user would outlive what it is to end with.
+exit $status
+"""
 
 
-def alive(about: dict[str, int]) -> bool:
-    """Tell whether a job's process is there."""
-    stat = Path(f"/proc/{about['pid']}/stat")
-    try:
-        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+@dataclass(frozen=True)
+class Condor:
+    """A pool that is running."""
+
+    command: tuple[str, ...]
+    """What stands before a command of its user."""
+    home: Path
+    """Where that user may write."""
+
+    def run(self, *words: str, timeout: float = PATIENCE_S, **environ: str) -> str:
+        """Run a command as its user, with Casa's own Python; return what it prints."""
+        done = subprocess.run(
+            [*self.command, "env", *(f"{k}={v}" for k, v in environ.items()), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            env={
+                "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+            },
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def jobs(self) -> list[str]:
+        """Return the numbers of the jobs that wait or run."""
+        query = "condor_q -allusers -constraint JobStatus<3 -af ClusterId"
+        return self.run(*query.split()).split()
 
 
-def remove(jobs: Path, number: str) -> None:
-    """Stop a job with its process group."""
-    file = jobs / f"{number.partition('.')[0]}.json"
-    about = json.loads(file.read_text())
-    if about["pid"] and alive(about):
-        os.killpg(about["pid"], signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_S
-        while alive(about) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if alive(about):
-            os.killpg(about["pid"], signal.SIGKILL)
-    file.write_text(json.dumps(about | {"removed": 1}))
+@contextmanager
+def htcondor(folder: Path, repository: Path) -> Iterator[Condor]:
+    """Run a pool while the block lasts."""
+    required_root("let another user run jobs")
+    needed("mmdebstrap", "unshare", "setpriv", packages="mmdebstrap util-linux")
+    if Path(sys.base_prefix) == Path("/usr"):
+        absent("the Python of this system would hide that of HTCondor's")
+    system = _system(repository / ".cache" / "htcondor")
+    for name in ("home", "log", "spool", "execute", "lock"):
+        (folder / name).mkdir()
+    configuration = folder / "condor_config"
+    text = CONFIGURATION.format(folder=folder, port=free_port())
+    configuration.write_text(text)
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, USER_ID, USER_ID)
+    shown = dict.fromkeys(map(str, (folder, repository, sys.prefix, sys.base_prefix)))
+    variables = f"HOME={folder / 'home'}", "USER=casa", f"CONDOR_CONFIG={configuration}"
+    mounts = ("--mount", "--propagation=private")
+    enter = ("sh", "-c", ENTER, "enter", str(system), *shown, "--", "env", *variables)
+    master = ["unshare", *mounts, "--pid", "--fork", "--kill-child", *enter]
+    pool = Condor(("unshare", *mounts, *enter), folder / "home")
+    log = folder / "master.out"
+    with running([*master, "condor_master", "-f"], log=log):
+        deadline = time.monotonic() + PATIENCE_S
+        while "Unclaimed" not in pool.run("sh", "-c", "condor_status -af State || :"):
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield pool
 
 
-def status(jobs: Path, number: str) -> str:
-    """Return a job's status as HTCondor counts them."""
-    about = json.loads((jobs / f"{number.partition('.')[0]}.json").read_text())
-    if about.get("removed"):
-        return "3"
-    if not about["pid"]:
-        return "1"
-    return "2" if alive(about) else "4"
-
-
-def shown(jobs: Path, program: str, numbers: list[str]) -> list[str]:
-    """Return the lines that condor_q, or condor_history, prints of jobs."""
-    wanted = ("1", "2") if program == "condor_q" else ("3", "4")
-    found = {number: status(jobs, number) for number in numbers}
-    return [
-        f"{number.partition('.')[0]} 0 {code} undefined undefined"
-        for number, code in found.items()
-        if code in wanted
-    ]
-
-
-def main(jobs: Path, program: str, words: list[str]) -> None:
-    """Be one of the programs."""
-    if program == "condor_submit":
-        print(submit(jobs, words[-1]))  # noqa: T201 - a program
-    elif program == "condor_rm":
-        remove(jobs, words[-1])
-    else:
-        before = words[: words.index("-limit")] if "-limit" in words else words
-        numbers = [word for word in before if word.partition(".")[0].isdigit()]
-        print("\n".join(shown(jobs, program, numbers)))  # noqa: T201 - a program
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+def _system(folder: Path) -> Path:
+    """Return a Debian with HTCondor, which is made once: a minute, 310 MB."""
+    if not folder.is_dir():
+        partial = folder.with_suffix(".part")
+        shutil.rmtree(partial, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
+        user = f"echo casa:x:{USER_ID}:{USER_ID}::/:/bin/sh >> $1/etc/passwd"
+        command = [
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            f"--customize-hook={user}",
+        ]
+        command += ["--customize-hook=chmod 755 $1/root"]
+        command += ["--include=ca-certificates,python3,condor", SUITE, str(partial)]
+        try:
+            command.append(f"deb {mirror()} {SUITE} main")
+            subprocess.run(command, check=True, timeout=MAKING_S, capture_output=True)
+        except (NoEngineError, OSError, subprocess.SubprocessError) as err:
+            absent(f"no system with HTCondor could be made: {err}")
+        partial.rename(folder)
+    return folder

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from agc.errors import UnreadableFileError
 from agc.fast.columns import BRANCHES, read_columns
 from agc.fast.kernel import fill_sums
-from agc.fast.preselection import preselected
+from agc.fast.preselection import preselected, taken
+from agc.fast.tables import events_of, table_of
 from agc.hzz.columns import BRANCHES as HZZ_BRANCHES
-from agc.hzz.columns import events_of
+from agc.hzz.columns import events_of as hzz_events_of
 from agc.inputs.columns import flat_columns
 from agc.ttbar.ml.assignments import ASSIGNMENT_BRANCHES, read_assignment_columns
 from agc.ttbar.ml.truth import TRUTH_BRANCHES, quark_labels, read_truth_columns
@@ -120,7 +121,7 @@ def read(task: str, columns: dict[str, ak.Array]) -> None:
         wanted = ak.values_astype(ak.from_regular(columns[name], axis=None), dtype)
         assert ak.to_list(ak.nan_to_num(one)) == ak.to_list(ak.nan_to_num(wanted)), name
     if task == "hzz":
-        events_of(columns)
+        hzz_events_of(columns)
         return
     if task == "truth":
         truth = read_truth_columns(columns)
@@ -131,8 +132,9 @@ def read(task: str, columns: dict[str, ak.Array]) -> None:
     if task == "assignment":
         read_assignment_columns(columns, events)
     sums = fill_sums(events, np.empty(0), False)  # noqa: FBT003 - compiled code's
-    preselected(events)
-    np.testing.assert_array_equal(sums, fill_sums(events, np.empty(0), False))  # noqa: FBT003
+    skim = events_of(table_of(taken(events, preselected(events))))
+    for same in (events, skim):
+        np.testing.assert_array_equal(sums, fill_sums(same, np.empty(0), False))  # noqa: FBT003
 
 
 #: How often which of the two happened.

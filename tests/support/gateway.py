@@ -45,6 +45,19 @@ class Gateway:
     proxy_address: str
     log: Path
 
+    def clusters(self) -> list[str]:
+        """Return the names of the clusters that start, run or stop."""
+        login = requests.auth.HTTPBasicAuth("alice", "s3cret")
+        url = f"{self.address}/api/v1/clusters/?status=PENDING,RUNNING,STOPPING"
+        return list(requests.get(url, auth=login, timeout=30).json())
+
+    def until_empty(self, timeout: float = 60.0) -> None:
+        """Wait until it has no cluster."""
+        deadline = time.monotonic() + timeout
+        while self.clusters():
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.2)
+
 
 @contextmanager
 def gateway(folder: Path) -> Iterator[Gateway]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from coffea.processor import IterativeExecutor
 
-from agc.hzz.processor import HzzResult, run_hzz
+from agc.hzz.processor import HzzProcessor, HzzResult, run_hzz
 from support.notebook import analysis_code, run_code
 
 
@@ -21,11 +21,7 @@ def run_shown(
     fileset: dict[str, Any], executor: Any = None, **options: Any
 ) -> HzzResult:
     """Run what the notebook shows, in this process if there is no executor."""
-    return run_hzz(
-        fileset,
-        executor or IterativeExecutor(status=False),
-        selection=shown()["selection"],
-        mass=shown()["four_lepton_mass"],
-        inverted=shown()["INVERTED"],
-        **options,
-    )
+    names = ("selection", "four_lepton_mass", "INVERTED")
+    processor = HzzProcessor(*(shown()[name] for name in names))
+    executor = executor or IterativeExecutor(status=False)
+    return run_hzz(fileset, executor, processor, **options)

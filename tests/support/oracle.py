@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
-from agc.hists.build import empty_histograms
 from agc.inputs.variations import variations_of
 from agc.ttbar.smearing import standard_normal
+from support.histograms import empty_histograms
 
 if TYPE_CHECKING:
     import hist

@@ -60,6 +60,20 @@ def website(
         thread.join(10)
 
 
+def refusing_website(
+    status: int,
+) -> contextlib.AbstractContextManager[str]:
+    """Serve nothing but a status, whatever is asked for."""
+
+    class Handler(Quiet):
+        def do_GET(self) -> None:
+            self.answer(status, b"")
+
+        do_HEAD = do_GET  # noqa: N815 - http.server's names
+
+    return website(Handler)
+
+
 @contextlib.contextmanager
 def issuer_website(issuer: Issuer, certificate: Certificate) -> Iterator[str]:
     """Publish an issuer's keys where its URL says (OpenID Connect Discovery)."""

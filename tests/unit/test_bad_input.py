@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from agc.inputs.columns import flat_columns
 from agc.ttbar.ml.training_data import training_data
 from agc.ttbar.runs import run_ttbar
 from support.nanoaod import fileset_of, random_events, write_file
+from support.webservers import refusing_website
 
 QUIET = IterativeExecutor(status=False)
 DATASET = "ttbar__nominal"
@@ -298,6 +300,29 @@ def test_a_file_with_other_events_than_its_catalog_says_is_bad(
     assert list(both.bad_files) == [other]
     alone = run_ttbar(fileset_of({DATASET: [good]}), QUIET)
     assert both.histograms["4j2b"] == alone.histograms["4j2b"]
+
+
+@pytest.mark.fault("inputs", "a data file without collisions", "the file named")
+def test_a_data_file_without_collisions_is_bad(tmp_path: Path, good: str) -> None:
+    empty = write_file(tmp_path / "empty.root", random_events(3)[:0])
+    data = {"process": "pseudodata", "variation": "nominal"}
+    fileset: Any = fileset_of({DATASET: [good]})
+    fileset["data"] = {"files": {good: "Events", empty: "Events"}, "metadata": data}
+    with pytest.raises(UnreadableFileError, match="no collisions in it") as caught:
+        run_ttbar(fileset, QUIET)
+    assert caught.value.file == empty
+    assert list(run_ttbar(fileset, QUIET, on_bad_file="skip").bad_files) == [empty]
+
+
+@pytest.mark.fault("inputs", "a web server that fails", "the file named, no secret")
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_server_that_refuses_is_said_without_secrets(status: int) -> None:
+    signature = "s3cret"
+    with refusing_website(status) as url, pytest.raises(UnreadableFileError) as caught:
+        run_ttbar(fileset_of({DATASET: [f"{url}/f.root?signature={signature}"]}), QUIET)
+    text = "".join(traceback.format_exception(caught.value))
+    assert "f.root" in str(caught.value)
+    assert signature not in text
 
 
 def test_advice_that_cannot_be_followed_is_not_given(tmp_path: Path, good: str) -> None:

@@ -51,6 +51,17 @@ def test_an_error_can_be_copied(kind: type[CasaEnvError]) -> None:
     assert str(copy.copy(example(kind))) == str(example(kind))
 
 
+def test_the_innermost_cause_that_says_something_is_what_is_said() -> None:
+    full, silent = OSError(28, "No space left on device"), TimeoutError()
+    outer = RuntimeError("no database\nsecond line")
+    assert errors.innermost(outer) == "no database"
+    assert errors.innermost(silent) == "without a reason"
+    outer.__cause__ = silent
+    assert errors.innermost(outer) == "no database"
+    silent.__context__ = full
+    assert errors.innermost(outer) == "No space left on device"
+
+
 def test_the_text_says_what_happened_what_was_looked_at_and_what_to_do() -> None:
     assert str(example(CasaEnvError)) == (
         "Why.\n  looked at: a.toml, line 3\n  next step: Correct it."

@@ -8,9 +8,8 @@ import pytest
 
 from agc.errors import UnreadableFileError
 from agc.fast.columns import read_columns
-from agc.hists.build import empty_histograms
 from agc.inputs.variations import KINEMATIC_VARIATIONS
-from agc.ttbar.features import FEATURES, feature_histograms
+from agc.ttbar.features import FEATURES
 from agc.ttbar.ml.assignments import AssignmentColumns, read_assignment_columns
 from agc.ttbar.permutations import (
     FIRST_PERMUTATION,
@@ -27,6 +26,7 @@ from support.assignment import (
     random_arrays,
     standin_arrays,
 )
+from support.histograms import empty_histograms, feature_histograms
 
 
 @pytest.mark.parametrize(("n_jets", "expected"), [(4, 12), (5, 60), (6, 180)])

@@ -11,7 +11,7 @@ import pytest
 import agc.ttbar.ml.jet_assignment
 from agc.fast.kernel import FILLED_VARIATIONS
 from agc.inputs.variations import KINEMATIC_VARIATIONS
-from agc.ttbar.features import FEATURES, feature_histograms
+from agc.ttbar.features import FEATURES
 from agc.ttbar.ml.jet_assignment import (
     AssignmentModels,
     FeatureSums,
@@ -26,6 +26,7 @@ from support.assignment import (
     random_arrays,
     trained,
 )
+from support.histograms import feature_histograms
 
 if TYPE_CHECKING:
     import xgboost

@@ -43,7 +43,7 @@ from agc.fast.preselection import preselected, taken
 from agc.fast.tables import events_of, table_of
 from agc.inputs import columns as input_columns
 from agc.inputs import described, rootfiles, variations
-from agc.inputs.rootfiles import READ_ERRORS, entries_and_uuid, openable
+from agc.inputs.rootfiles import entries_and_uuid, openable, read_errors
 from agc.ttbar import config, smearing
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _identity(file: str, tree: str) -> list[Any]:
             identity += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     except FileNotFoundError:
         raise UnreadableFileError(file, "there is no such file") from None
-    except READ_ERRORS as error:
+    except read_errors() as error:
         cause = f"it cannot be opened ({type(error).__name__}: {error})"
         raise UnreadableFileError(file, cause) from None
     return identity

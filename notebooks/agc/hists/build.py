@@ -6,9 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agc.inputs.samples import PROCESSES
-from agc.inputs.variations import VARIATIONS
-
 if TYPE_CHECKING:
     import hist
 
@@ -18,7 +15,6 @@ __all__ = [
     "N_BINS",
     "REGIONS",
     "empty_histogram",
-    "empty_histograms",
 ]
 
 #: Regular binning of both observables, in GeV (AGC reference implementation, c37bf59).
@@ -66,12 +62,3 @@ def empty_histogram(
         storage=hist.storage.Weight(),
         label="Events",
     )
-
-
-def empty_histograms() -> dict[str, hist.Hist[Any]]:
-    """Return one empty histogram for each region of the ttbar task."""
-    bins = (N_BINS, BIN_LOW, BIN_HIGH)
-    return {
-        region.name: empty_histogram(bins, region.observable, PROCESSES, VARIATIONS)
-        for region in REGIONS
-    }

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["run_rdataframe"]
 
-#: Adds an analysis to an RDataFrame: of a process, with the variations of these labels.
+#: Adds an analysis to an RDataFrame, with the variations of these labels.
 #: Returns the booked histogram of each variable.
-Graph: TypeAlias = Callable[[Any, str, tuple[str, ...]], Mapping[str, Any]]
+Graph: TypeAlias = Callable[[Any, tuple[str, ...]], Mapping[str, Any]]
 
 
 def run_rdataframe(
@@ -92,7 +92,7 @@ def run_rdataframe(
         loops.append(frame.Count())
         if "half" in metadata:
             frame = frame.Filter(f"event % 2 == {metadata['half']}")
-        booked[name] = sample, labels, graph(frame, metadata["process"], labels)
+        booked[name] = sample, labels, graph(frame, labels)
     space = root.RDF.Experimental if executor is None else root.RDF.Distributed
     varied = {
         (name, variable): space.VariationsFor(histogram)
@@ -150,7 +150,7 @@ def _events(root: Any, dataset: Mapping[str, Any], config: Config) -> int:  # no
     try:
         for file, tree in _files(dataset).items():
             kinds[file], entries = _kind_and_entries(root, file, tree, config.columns)
-            require_entries(dataset, file, entries)
+            require_entries(dataset, file, entries, data=config.data)
             total += entries
             if len(set(kinds.values())) > 1:
                 first = next(iter(kinds))

@@ -18,7 +18,7 @@ from agc.errors import (
 )
 from agc.hists.fill import normalised
 from agc.hists.tasks import Processor, Tallying, task_of
-from agc.inputs.filesets import generated_events, in_halves, require_entries
+from agc.inputs.filesets import event_weight, in_halves, require_entries
 from agc.inputs.metrics import Metrics
 from agc.inputs.pieces import Piece, pieces_of, run_tasks
 
@@ -120,7 +120,7 @@ def run_analysis(
     else:
         found, pieces = _tallied(whole, task, executor, chunksize, on_bad_file)
     _require_all(pieces, found["files"])
-    _compare_with_catalog(fileset, found["files"])
+    _compare_with_catalog(fileset, found["files"], config.data)
     if on_bad_file == "raise":
         _raise_first(whole, found["files"])
     bad_files: dict[str, str] = {}
@@ -177,7 +177,14 @@ def collected(
         name: _sample(name, fileset[name]["metadata"], config) for name in datasets
     }
     weights = {
-        name: _weight(name, fileset[name], config, one.get("events", 0), set(bad))
+        name: event_weight(
+            name,
+            fileset[name],
+            lumi_pb=config.lumi_pb,
+            data=config.data,
+            processed=one.get("events", 0),
+            without=bad,
+        )
         for name, one in output.items()
     }
     return Result(
@@ -210,26 +217,6 @@ def _sample(name: str, metadata: Mapping[str, Any], config: Config) -> tuple[str
         msg = f"dataset {name!r}: {error}"
         raise UnknownProcessError(msg) from error
     return process, variation
-
-
-def _weight(
-    name: str,
-    dataset: Mapping[str, Any],
-    config: Config,
-    processed: int,
-    bad_files: set[str],
-) -> float:
-    """Return cross-section x luminosity / generated events; 1 for collision data."""
-    metadata = dataset["metadata"]
-    if metadata["process"] == config.data and "half" not in metadata:
-        return 1.0
-    if "xsec_pb" not in metadata:
-        msg = f"dataset {name!r} has no 'xsec_pb' in its metadata: its cross-section"
-        raise UnknownProcessError(msg)
-    generated = generated_events(dataset, without=bad_files) or processed
-    if "half" in metadata:
-        generated /= 2
-    return float(metadata["xsec_pb"] * config.lumi_pb / generated) if generated else 1.0
 
 
 def _tallied(
@@ -283,7 +270,7 @@ def _raise_first(
 
 
 def _compare_with_catalog(
-    fileset: AnyFileset, files: Mapping[str, Mapping[str, dict[str, Any]]]
+    fileset: AnyFileset, files: Mapping[str, Mapping[str, dict[str, Any]]], data: str
 ) -> None:
     """Put an error beside the tally of a file that has not all of its events."""
     for dataset, tallies in files.items():
@@ -291,7 +278,7 @@ def _compare_with_catalog(
             if tally["errors"]:
                 continue
             try:
-                require_entries(fileset[dataset], file, tally["events"])
+                require_entries(fileset[dataset], file, tally["events"], data=data)
             except InputFileError as error:
                 tally["errors"].add(error)
 

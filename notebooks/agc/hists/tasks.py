@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from agc.inputs.config import Config
 
-__all__ = ["Processor", "Tallying", "failed_tally", "found_in", "tally_of", "task_of"]
+__all__ = [
+    "Processor",
+    "Reading",
+    "Tallying",
+    "failed_tally",
+    "found_in",
+    "tally_of",
+    "task_of",
+]
 
 
 class Processor(Protocol):
@@ -26,6 +34,17 @@ class Processor(Protocol):
 
     def process(self, events: ak.Array) -> dict[str, Any]:
         """Return ``{dataset: {"histograms": …, "cutflow": …}}``."""
+        ...
+
+
+@runtime_checkable
+class Reading(Processor, Protocol):
+    """A processor of files that are no NanoAOD."""
+
+    def events_of(
+        self, arrays: Mapping[str, ak.Array], metadata: Mapping[str, Any], *, file: str
+    ) -> ak.Array:
+        """Return events that have ``metadata`` and are made of the columns read."""
         ...
 
 
@@ -86,7 +105,10 @@ def _columnar_task(
         arrays, n_events, n_bytes, entries = read_piece(piece, columns, chunksize)
         about = {**metadata[piece.dataset], "dataset": piece.dataset}
         about["filename"] = piece.file
-        events = nano_events(arrays, columns, about, file=piece.file)
+        if isinstance(processor, Reading):
+            events = processor.events_of(arrays, about, file=piece.file)
+        else:
+            events = nano_events(arrays, columns, about, file=piece.file)
     except InputFileError as error:
         tally = failed_tally(piece, error)
     else:

@@ -62,6 +62,7 @@ def events_of(
     """
     import awkward as ak
     import vector
+    from coffea.nanoevents.methods import nanoaod
 
     vector.register_awkward()
     columns, offsets = flat_columns(arrays, BRANCHES, file=file)
@@ -79,7 +80,12 @@ def events_of(
             cause = f"branch {name} holds {columns[name][bad][0]}, which is no weight"
             raise UnreadableFileError(file, cause)
         weight *= columns[name]
-    return ak.zip({"leptons": together, "weight": weight}, depth_limit=1)
+    return ak.zip(
+        {"leptons": together, "weight": weight},
+        depth_limit=1,
+        with_name="NanoEvents",
+        behavior=nanoaod.behavior,
+    )
 
 
 def _require_mev(leptons: Mapping[str, npt.NDArray[Any]], file: str) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 
 from agc.errors import AnalysisError
 from agc.hists.build import empty_histogram
-from agc.hzz.processor import BINS, CHANNELS, FINE_BINS, in_region
-from agc.hzz.samples import DATA
+from agc.hzz.processor import CHANNELS, FINE_BINS, in_region
+from agc.hzz.samples import BINS, DATA
 from agc.inputs.config import NOMINAL, Config, Process, Systematic
 
 if TYPE_CHECKING:

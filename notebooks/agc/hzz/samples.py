@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agc.inputs.config import NOMINAL, Channel, Config, Process, Systematic
+from agc.hzz.columns import BRANCHES
+from agc.inputs.config import NOMINAL, Channel, Config, Process, Systematic, Variable
 from agc.inputs.samples import named
 
 __all__ = [
+    "BINS",
     "DATA",
     "LUMI_PB",
     "LUMI_UNCERTAINTY",
+    "MASS_LABEL",
     "REGION",
     "SAMPLES",
     "SIGNAL_THEORY",
@@ -44,6 +47,9 @@ SIGNAL_THEORY = {"Signal_QCD_scale": 0.039, "Signal_PDF": 0.032, "H_to_ZZ": 0.01
 DATA = "data"
 #: The one region of the task.
 REGION = "Signal_region"
+#: Regular binning of the four-lepton mass in GeV (AGC reference implementation).
+BINS = (34, 80.0, 250.0)
+MASS_LABEL = r"$m_{4\ell}$ [GeV]"
 
 #: Every label of the variation axis: factors on the event's weight and on its mass.
 #: Source: the AGC reference implementation (iris-hep/analysis-grand-challenge).
@@ -167,4 +173,6 @@ def hzz_config(*, real_data: bool) -> Config:
         data=DATA,
         points="Data" if real_data else "Pseudo-data",
         experiment="ATLAS",
+        variables={REGION: Variable(MASS_LABEL, REGION, BINS)},
+        columns=dict(BRANCHES),
     )

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from agc.hists.spectra import contents, processes_of, spectrum, variances
-from agc.hzz.processor import BINS, CHANNELS, in_region
+from agc.hzz.processor import CHANNELS, in_region
 from agc.hzz.reducible import CONTROLS, REDUCIBLE
-from agc.hzz.samples import DATA, LUMI_PB
+from agc.hzz.samples import BINS, DATA
 from agc.inputs.config import NOMINAL
-from agc.inputs.filesets import event_weight
 
 if TYPE_CHECKING:
     import hist
@@ -50,12 +49,11 @@ def cut_flow(result: HzzResult, fileset: Fileset) -> list[Row]:
     A column for the data and for each simulated process, in events at the luminosity.
     """
     rows: dict[str, Row] = {}
-    for name, steps in result.cutflow.items():
-        weight = event_weight(fileset[name], lumi_pb=LUMI_PB)
-        process = fileset[name]["metadata"]["process"]
-        for cut, (_, summed) in steps.items():
+    for name, dataset in fileset.items():
+        process = dataset["metadata"]["process"]
+        for cut, (_, summed) in result.cutflow.get(name, {}).items():
             row = rows.setdefault(cut, {"cut": cut})
-            row[process] = float(row.get(process, 0.0)) + weight * summed
+            row[process] = float(row.get(process, 0.0)) + result.weights[name] * summed
     return list(rows.values())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from agc.errors import CatalogError, UnreadableFileError
+from agc.errors import CatalogError, UnknownProcessError, UnreadableFileError
 from agc.inputs.catalog import Catalog, fetch_catalog
 from agc.inputs.samples import LUMI_PB, SAMPLES, Sample
 
@@ -79,17 +79,36 @@ def fileset_label(n_files: int) -> str:
     return "CMS Open Data 2015 simulation"
 
 
-def event_weight(dataset: Dataset, *, lumi_pb: float) -> float:
-    """Return what an event's own weight is multiplied by; 1 for collision data.
+def event_weight(
+    name: str,
+    dataset: Mapping[str, Any],
+    *,
+    lumi_pb: float,
+    data: str = "data",
+    processed: float = math.nan,
+    without: Collection[str] = (),
+) -> float:
+    """Return what an event's own weight is multiplied by; 1 for collisions, ``data``.
 
-    That is cross-section x luminosity / generated events, or the sum of their weights.
+    That is cross-section x luminosity / generated events, or the sum of their weights;
+    the events that were ``processed`` where that is not known. Some files may have been
+    left out.
+
+    Raises
+    ------
+    UnknownProcessError
+        The dataset has no cross-section.
     """
     metadata = dataset["metadata"]
-    if metadata["process"] == "data":
+    if metadata["process"] == data and "half" not in metadata:
         return 1.0
-    return float(
-        metadata["xsec_pb"] * lumi_pb / (generated_events(dataset) or math.nan)
-    )
+    if "xsec_pb" not in metadata:
+        msg = f"dataset {name!r} has no 'xsec_pb' in its metadata: its cross-section"
+        raise UnknownProcessError(msg)
+    generated = generated_events(dataset, without=without) or processed
+    if "half" in metadata:
+        generated /= 2
+    return float(metadata["xsec_pb"] * lumi_pb / generated) if generated else 1.0
 
 
 def in_halves(
@@ -112,12 +131,20 @@ def in_halves(
     return found
 
 
-def require_entries(dataset: Mapping[str, Any], file: str, entries: int) -> None:
-    """Raise `UnreadableFileError` unless a file has the events that are listed."""
+def require_entries(
+    dataset: Mapping[str, Any], file: str, entries: int, *, data: str
+) -> None:
+    """Raise `UnreadableFileError` unless a file has the events that are listed.
+
+    One of collisions, the process ``data``, has some: an empty one would be lost.
+    """
     listed = dataset.get("entries", {}).get(file, entries)
     if listed != entries:
         cause = f"it has {entries} events, its catalog says {listed}"
         raise UnreadableFileError(file, cause)
+    metadata = dataset["metadata"]
+    if not entries and metadata["process"] == data and "half" not in metadata:
+        raise UnreadableFileError(file, "there are no collisions in it")
 
 
 def generated_events(
@@ -151,7 +178,7 @@ def sample_table(
             "files": len(dataset["files"]),
             "events": generated_events(dataset) or math.nan,
             "cross-section [pb]": dataset["metadata"].get("xsec_pb", math.nan),
-            "event weight": event_weight(dataset, lumi_pb=lumi_pb),
+            "event weight": event_weight(name, dataset, lumi_pb=lumi_pb),
         }
         for name, dataset in fileset.items()
     ]

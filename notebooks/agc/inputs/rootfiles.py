@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,16 +24,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
-    "READ_ERRORS",
     "entries_and_uuid",
     "load_arrays",
     "openable",
     "opened_tree",
+    "read_errors",
     "tree_arrays",
 ]
 
-#: What reading a damaged file, or a file on a failing server, has been seen to raise.
-READ_ERRORS = (
+_READ_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
     ValueError,
@@ -45,6 +45,15 @@ READ_ERRORS = (
     uproot.deserialization.DeserializationError,
     uproot.exceptions.KeyInFileError,
 )
+
+
+def read_errors() -> tuple[type[Exception], ...]:
+    """Return what reading a damaged file, or off a bad server, is seen to raise.
+
+    Those of aiohttp, with a URL and its secrets, only where it was imported.
+    """
+    http = sys.modules.get("aiohttp")
+    return (*_READ_ERRORS, http.ClientError) if http else _READ_ERRORS
 
 
 def openable(file: str) -> str:
@@ -98,7 +107,7 @@ def opened_tree(
         whole = stamp is not None and not options
     except FileNotFoundError:
         raise UnreadableFileError(file, "there is no such file") from None
-    except READ_ERRORS as error:
+    except read_errors() as error:
         cause = f"it cannot be opened ({type(error).__name__}: {error})"
         raise UnreadableFileError(file, cause) from None
     finally:
@@ -205,7 +214,7 @@ def tree_arrays(
     wanted = {"entry_start": entry_start, "entry_stop": entry_stop}
     try:
         arrays: dict[str, ak.Array] = tree.arrays(list(branches), how=dict, **wanted)
-    except READ_ERRORS:
+    except read_errors():
         # one by one: slower, but it tells which branch it is, or succeeds
         arrays = {name: _one_branch(tree[name], file, wanted) for name in branches}
     return arrays
@@ -215,7 +224,7 @@ def _one_branch(branch: Any, file: str, wanted: dict[str, Any]) -> ak.Array:  # 
     """Read one branch, or say why it cannot be read."""
     try:
         return branch.array(**wanted)
-    except READ_ERRORS as error:
+    except read_errors() as error:
         cause = f"branch {branch.name} cannot be read ({type(error).__name__}: {error})"
         raise UnreadableFileError(file, cause) from None
 

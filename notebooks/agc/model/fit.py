@@ -23,6 +23,7 @@ __all__ = [
     "FitError",
     "breakdown",
     "estimate",
+    "fit_model",
     "fit_workspace",
     "ranking",
     "signal_test",
@@ -224,7 +225,20 @@ def _quick_minuit() -> Iterator[None]:
 
 
 def fit_workspace(workspace: dict[str, Any], *, minos: bool = False) -> Fit:
-    """Fit a workspace to the data that it holds.
+    """Fit a workspace to the data that it holds, as `fit_model` does."""
+    import cabinetry
+
+    model, data = cabinetry.model_utils.model_and_data(workspace)
+    results = fit_model(model, data, minos=minos)
+    return Fit(
+        results,
+        prefit=cabinetry.model_utils.prediction(model),
+        postfit=cabinetry.model_utils.prediction(model, fit_results=results),
+    )
+
+
+def fit_model(model: Any, data: Any, *, minos: bool = False) -> FitResults:  # noqa: ANN401 - pyhf's
+    """Fit a model to data, its auxiliary ones included.
 
     With ``minos``, the likelihood of the parameter of interest is scanned for
     asymmetric uncertainties. Templates of few events let the scan reach negative
@@ -244,7 +258,6 @@ def fit_workspace(workspace: dict[str, Any], *, minos: bool = False) -> Fit:
     import cabinetry
     import pyhf
 
-    model, data = cabinetry.model_utils.model_and_data(workspace)
     fit = functools.partial(
         cabinetry.fit.fit,
         model,
@@ -267,12 +280,7 @@ def fit_workspace(workspace: dict[str, Any], *, minos: bool = False) -> Fit:
         # cabinetry leaves its own optimiser behind when a fit fails.
         pyhf.set_backend(*backend)
     _check_covariance(results)
-    results = _with_covariance(results, model, data)
-    return Fit(
-        results,
-        prefit=cabinetry.model_utils.prediction(model),
-        postfit=cabinetry.model_utils.prediction(model, fit_results=results),
-    )
+    return _with_covariance(results, model, data)
 
 
 def _with_covariance(results: FitResults, model: Any, data: Any) -> FitResults:  # noqa: ANN401 - pyhf's

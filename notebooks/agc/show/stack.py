@@ -155,8 +155,8 @@ def _drawn(
     total = np.sum([contents(layer) for layer in layers], axis=0)
     counted = np.array_equal(contents(data), variances(data))
     with styled(config.experiment), np.errstate(divide="ignore", invalid="ignore"):
-        figure = Figure(figsize=(7.0, 6.2), layout="constrained")
-        FigureCanvasAgg(figure)  # mplhep measures texts with it
+        figure = Figure(figsize=(7.0, 6.2))
+        FigureCanvasAgg(figure)  # mplhep measures texts with it, without a layout yet
         main, ratio = figure.subplots(2, 1, gridspec_kw={"height_ratios": (3.2, 1)})
         points = layers[0].copy()
         # an empty bin has no point, as usual in the field
@@ -180,6 +180,7 @@ def _drawn(
             comparison_ylabel=f"{config.points} / pred.",
             comparison_ylim=(0, 2),
         )
+        figure.set_layout_engine("constrained")
         for hatched in main.patches:
             if hatched.get_hatch():  # mplhep's hides the colours below it
                 hatched.set(alpha=1, facecolor="none", edgecolor="#3c3c40")

@@ -59,6 +59,7 @@ def plot_variations(
             found = _draw(panel, histogram, systematic, process)
             reach = max(reach, 1.15 * float(np.nanmax(found, initial=0)))
             panel.set_title(systematic.label, fontsize="medium", pad=5)
+            panel.minorticks_off()  # small panels, half of whose time they would take
             if i + columns >= len(acting):
                 panel.set_xlabel(axis.label)
                 panel.tick_params(labelbottom=True)

@@ -1,4 +1,4 @@
-"""The features of a jet assignment: names, histogram ranges, and an empty histogram.
+"""The features of a jet assignment: names, labels and histogram ranges.
 
 A feature's place in `FEATURES` is its column in what the BDT is given.
 """
@@ -6,18 +6,12 @@ A feature's place in `FEATURES` is its column in what the BDT is given.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from agc.hists.build import N_BINS
 from agc.inputs.config import Variable
-from agc.inputs.samples import PROCESSES
-from agc.inputs.variations import VARIATIONS
 from agc.ttbar.permutations import Role
 
-if TYPE_CHECKING:
-    import hist
-
-__all__ = ["FEATURES", "feature_histograms", "feature_variables"]
+__all__ = ["FEATURES", "feature_variables"]
 
 
 @dataclass(frozen=True)
@@ -85,32 +79,6 @@ def feature_variables() -> dict[str, Variable]:
     return {
         feature.name: Variable(
             feature.label, "4j2b", (N_BINS, feature.low, feature.high)
-        )
-        for feature in FEATURES
-    }
-
-
-def feature_histograms() -> dict[str, hist.Hist[Any]]:
-    """Return one empty histogram for each feature of the best permutation.
-
-    They are in the order of `FEATURES`. Axes, flow bins and storage are those of
-    `agc.hists.build.empty_histograms`, with the feature's own range.
-    """
-    import hist
-
-    return {
-        feature.name: hist.Hist(
-            hist.axis.Regular(
-                N_BINS,
-                feature.low,
-                feature.high,
-                name="observable",
-                label=feature.label,
-            ),
-            hist.axis.StrCategory(PROCESSES, name="process", label="Process"),
-            hist.axis.StrCategory(VARIATIONS, name="variation", label="Variation"),
-            storage=hist.storage.Weight(),
-            label="Events",
         )
         for feature in FEATURES
     }

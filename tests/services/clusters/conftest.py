@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import dask
 import pytest
 
-from support import condor
+from support.condor import Condor, htcondor
 from support.gateway import Gateway, gateway
 from support.slurm import Slurm, slurm
 
@@ -54,7 +53,7 @@ def on_gateway(
     monkeypatch: pytest.MonkeyPatch,
     clean_environment: object,
 ) -> Iterator[Gateway]:
-    """Let dask_client() use the Gateway, as a user who has logged in."""
+    """Let dask_client() use it, logged in; fail where a test leaves a cluster."""
     del clean_environment  # it comes first, and removes what this sets
     monkeypatch.setenv("CASA_ENV_DASK_BACKEND", "gateway")
     monkeypatch.setenv("CASA_ENV_DASK_WAIT_S", "120")
@@ -63,17 +62,21 @@ def on_gateway(
     login = {"username": "alice", "password": "s3cret"}
     with dask.config.set({"gateway.auth": {"type": "basic", "kwargs": login}}):
         yield running_gateway
+    running_gateway.until_empty()
 
 
-@pytest.fixture
-def on_condor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: object
-) -> Path:
-    """Let dask_client() use the stand-in for HTCondor; return its jobs' folder."""
-    del clean_environment  # it comes first, and removes what this sets
-    programs = condor.put_on_path(tmp_path)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setenv("CASA_ENV_DASK_BACKEND", "htcondor")
-    monkeypatch.setenv("CASA_ENV_DASK_INTERFACE", "lo")
-    monkeypatch.setenv("CASA_ENV_DASK_WAIT_S", "120")
-    return tmp_path / "jobs"
+@pytest.fixture(scope="session")
+def running_condor(
+    tmp_path_factory: pytest.TempPathFactory, repository: Path
+) -> Iterator[Condor]:
+    """Return an HTCondor pool of this machine."""
+    with htcondor(tmp_path_factory.mktemp("condor"), repository) as started:
+        yield started
+        assert started.jobs() == []
+
+
+@pytest.fixture(scope="session")
+def condor_site() -> dict[str, str]:
+    """Return what makes dask_client() use HTCondor."""
+    values = {"BACKEND": "htcondor", "INTERFACE": "lo", "WAIT_S": "120"}
+    return {f"CASA_ENV_DASK_{name}": value for name, value in values.items()}

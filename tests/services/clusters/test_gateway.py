@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import dask
 import dask_gateway
 import distributed
 import pytest
-import requests
 
 from casa_env import dask_client, dask_cluster, load_settings
 from casa_env.errors import ClusterError
@@ -23,21 +21,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def clusters(at: Gateway) -> list[str]:
-    """Return the names of the clusters that start or run."""
-    login = requests.auth.HTTPBasicAuth("alice", "s3cret")
-    url = f"{at.address}/api/v1/clusters/?status=PENDING,RUNNING"
-    return list(requests.get(url, auth=login, timeout=30).json())
-
-
-def until_none(at: Gateway, timeout: float = 60.0) -> None:
-    """Wait until the Gateway has no cluster."""
-    deadline = time.monotonic() + timeout
-    while clusters(at):
-        assert time.monotonic() < deadline, at.log.read_text()[-3000:]
-        time.sleep(0.5)
-
-
 def test_a_client_has_native_objects_and_closing_it_stops_the_cluster(
     on_gateway: Gateway,
 ) -> None:
@@ -46,9 +29,8 @@ def test_a_client_has_native_objects_and_closing_it_stops_the_cluster(
         assert type(client.cluster) is dask_gateway.GatewayCluster
         assert client.submit(sum, [1, 2]).result(timeout=60) == 3
         client.wait_for_workers(2, timeout=60)
-        assert client.cluster.name in clusters(on_gateway)
+        assert client.cluster.name in on_gateway.clusters()
         assert client.cluster.dashboard_link.startswith(on_gateway.address)
-    until_none(on_gateway)
 
 
 def test_the_panel_can_start_scale_and_stop_one(on_gateway: Gateway) -> None:
@@ -72,7 +54,6 @@ def test_the_panel_can_start_scale_and_stop_one(on_gateway: Gateway) -> None:
         link, workers = asyncio.run(asyncio.wait_for(panel(), 120))
     assert link.startswith(f"{on_gateway.address}/clusters/")
     assert workers == 2
-    until_none(on_gateway)
 
 
 @pytest.mark.usefixtures("on_gateway")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from agc.inputs.filesets import ttbar_fileset
 from agc.ttbar.runs import run_ttbar
 from casa_env import dask_client, run_notebook, ship
 from support.certificates import Authority
+from support.condor import Condor
 from support.processes import dask_scheduler
 from support.slurm import Slurm
 
@@ -107,8 +109,23 @@ def test_the_unchanged_notebook_gives_them_under_slurm(
     assert executed(repository, "slurm", tmp_path) == expected
 
 
-@pytest.mark.parametrize("site", ["on_laptop", "on_gateway", "on_condor"])
-def test_its_analysis_gives_them_on_a_laptop_a_gateway_and_a_condor_stand_in(
+def test_the_unchanged_notebook_gives_them_under_htcondor(
+    expected: bytes,
+    repository: Path,
+    running_condor: Condor,
+    condor_site: dict[str, str],
+) -> None:
+    results = running_condor.home / "results"
+    notebook = repository / "notebooks" / "agc-ttbar.ipynb"
+    words = ["run", str(notebook), "--output", str(running_condor.home / "n.ipynb")]
+    words += ["-p", f"OUTPUT_FOLDER={results}"]
+    command = [sys.executable, "-P", "-m", "casa_env", *words]
+    running_condor.run(*command, timeout=500, **condor_site)
+    assert (results / "histograms.json").read_bytes() == expected
+
+
+@pytest.mark.parametrize("site", ["on_laptop", "on_gateway"])
+def test_its_analysis_gives_them_on_a_laptop_and_a_gateway(
     site: str, expected: bytes, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if site != "on_laptop":

@@ -23,6 +23,7 @@ from casa_env.errors import ClusterError
 from casa_env.workers.tls import sessions_folder
 from support.panel import panel_configuration
 from support.slurm import Slurm
+from support.strangers import NOBODY, answers
 
 #: A kernel, for this purpose: it starts something, says so, and works for long.
 KERNEL = """\
@@ -49,6 +50,17 @@ def test_a_client_has_native_objects_tls_and_workers_that_are_jobs(
         assert len(found) == 2
         cluster = client.cluster
     assert cluster.status is Status.closed
+
+
+@pytest.mark.fault("security", "another user opens a batch cluster's page", "no answer")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as a second user")
+@pytest.mark.usefixtures("on_slurm")
+def test_a_login_nodes_other_users_do_not_see_the_schedulers_page() -> None:
+    with dask_client(scheduler_options={"idle_timeout": "1h"}) as client:
+        scheduler = client.cluster.scheduler
+        assert scheduler.idle_timeout == 3600
+        assert answers(0, scheduler.http_server.port) == {"200"}
+        assert answers(NOBODY, scheduler.http_server.port) == {""}
 
 
 @pytest.mark.usefixtures("on_slurm")

@@ -11,7 +11,6 @@ import hist
 import numpy as np
 import pytest
 
-from agc.hists.build import empty_histograms
 from agc.inputs.config import Config
 from agc.inputs.samples import LUMI_PB, SAMPLES, Sample
 from agc.inputs.variations import variations_of
@@ -20,6 +19,7 @@ from agc.model.pseudodata import pseudodata
 from agc.model.templates import fit_templates
 from agc.model.workspace import build_workspace
 from agc.ttbar.config import ttbar_config
+from support.histograms import empty_histograms
 
 Histograms = dict[str, hist.Hist[Any]]
 

@@ -6,7 +6,6 @@ import hist
 import numpy as np
 import pytest
 
-from agc.hists.build import empty_histograms
 from agc.hists.spectra import contents, spectrum, variances
 from agc.inputs.config import Config
 from agc.model.pseudodata import pseudodata
@@ -16,6 +15,7 @@ from agc.model.templates import (
     check_templates,
     fit_templates,
 )
+from support.histograms import empty_histograms
 
 Histograms = dict[str, hist.Hist[Any]]
 

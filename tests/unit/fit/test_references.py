@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agc.hists.build import empty_histograms
 from agc.hists.compare import compare
 from agc.hists.io import load_histograms, save_histograms
+from support.histograms import empty_histograms
 
 Histograms = dict[str, hist.Hist[Any]]
 #: The position of ttbar/nominal on the process and variation axes.

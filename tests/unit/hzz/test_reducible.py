@@ -8,10 +8,11 @@ import cabinetry
 import numpy as np
 import pytest
 
+from agc.hists.build import empty_histogram
 from agc.hists.spectra import contents, spectrum, variances
 from agc.hzz import tables
 from agc.hzz.files import hzz_inputs
-from agc.hzz.processor import empty_mass, empty_regions
+from agc.hzz.processor import empty_regions
 from agc.hzz.reducible import (
     CONTROLS,
     REDUCIBLE,
@@ -22,7 +23,7 @@ from agc.hzz.reducible import (
     set_free,
     with_reducible,
 )
-from agc.hzz.samples import DATA, REGION, hzz_config
+from agc.hzz.samples import BINS, DATA, REGION, VARIATIONS, hzz_config
 from agc.model.templates import fit_templates
 from agc.model.workspace import build_workspace
 from benchmarks.hzz_closure import closure
@@ -137,7 +138,7 @@ def test_a_variation_is_the_shape_of_one_control_region() -> None:
 
 def test_the_background_takes_the_place_of_its_simulation() -> None:
     config, reducible = hzz_config(real_data=False), estimate_reducible(filled())
-    histogram = empty_mass()
+    histogram = empty_histogram(BINS, "m", [*config.processes, DATA], VARIATIONS)
     histogram.fill([100.0], "ZZ", "m4lUP", weight=2.0)
     found = with_reducible(histogram, reducible)
     add_reducible(config, reducible)

@@ -114,6 +114,17 @@ def test_other_units_are_refused(change: dict[str, float], reason: str) -> None:
         events_of({**arrays, **wrong}, file="wrong.root")
 
 
+@pytest.mark.fault("inputs", "ATLAS data without collisions", "the file named")
+def test_a_data_file_without_collisions_is_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "data_A.root"
+    with uproot.recreate(empty) as file:
+        file.mkrntuple(TREE, {})
+    fileset = hzz_inputs("standin").fileset
+    data = {**fileset["data_A"], "files": {str(empty): TREE}}
+    with pytest.raises(UnreadableFileError, match="no collisions in it"):
+        run({"data_A": data})  # type: ignore[dict-item] # a copy of one
+
+
 def test_a_data_weight_of_zero_counts_as_one_event(standin: HzzResult) -> None:
     assert not np.any(events_of(standin_arrays()).weight)
     for entries, weights in standin.cutflow["data_A"].values():
@@ -152,8 +163,10 @@ def test_a_weight_is_the_formula_of_the_task() -> None:
     fileset = hzz_inputs("standin").fileset
     higgs = fileset["ggH125_ZZ4lep"]
     expected = 10_000 * 0.0060239 / higgs["metadata"]["sumw"]
-    assert event_weight(higgs, lumi_pb=10_000) == pytest.approx(expected)
-    assert event_weight(fileset["data_A"], lumi_pb=10_000) == 1.0
+    assert event_weight("ggH125_ZZ4lep", higgs, lumi_pb=10_000) == pytest.approx(
+        expected
+    )
+    assert event_weight("data_A", fileset["data_A"], lumi_pb=10_000) == 1.0
 
 
 def test_the_standin_expects_what_the_luminosity_gives(standin: HzzResult) -> None:
