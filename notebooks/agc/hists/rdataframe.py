@@ -120,7 +120,7 @@ def run_rdataframe(
 def _root() -> Any:  # noqa: ANN401 - a module
     """Return ROOT, or say where it is."""
     try:
-        import ROOT
+        import ROOT  # type: ignore[import-not-found]  # in an environment of its own
     except ImportError as error:
         msg = (
             f'ROOT cannot be imported here ({error}): choose the kernel "Python with '
