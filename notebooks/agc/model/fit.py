@@ -23,6 +23,7 @@ __all__ = [
     "FitError",
     "breakdown",
     "estimate",
+    "fit_model",
     "fit_workspace",
     "ranking",
     "signal_test",
@@ -234,6 +235,14 @@ def fit_workspace(workspace: dict[str, Any], *, minos: bool = False) -> Fit:
     ------
     FitError
         Minuit found no minimum, or no covariance there.
+    """
+    import cabinetry
+
+    return fit_model(*cabinetry.model_utils.model_and_data(workspace), minos=minos)
+
+
+def fit_model(model: Any, data: Any, *, minos: bool = False) -> Fit:  # noqa: ANN401 - pyhf's
+    """Fit a pyhf model to data, auxiliary ones included, as `fit_workspace` does.
 
     Notes
     -----
@@ -244,7 +253,6 @@ def fit_workspace(workspace: dict[str, Any], *, minos: bool = False) -> Fit:
     import cabinetry
     import pyhf
 
-    model, data = cabinetry.model_utils.model_and_data(workspace)
     fit = functools.partial(
         cabinetry.fit.fit,
         model,
