@@ -82,7 +82,7 @@ format: ## format the code
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-sample: ## simulate the stand-in samples again (25 minutes on two cores)
+sample: ## simulate the stand-in samples again (half an hour on two cores)
 	@$(SETUP) test
 	@PYTHONPATH=notebooks $(PY) -m agc.standin
 

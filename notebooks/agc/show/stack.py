@@ -25,6 +25,8 @@ __all__ = ["plot_observable", "plot_prediction", "process_yields", "yields_table
 
 #: The least and the largest reach of a ratio's axis to either side of one.
 _REACH = (0.05, 2.0)
+#: How far from the edge of a ratio's axis a point is whole, in reaches.
+_EDGE = 0.06
 
 
 def plot_observable(
@@ -220,10 +222,12 @@ def _scale_ratio(
     changes = np.concatenate([[0.0], np.abs(ratio[there] - 1)])
     typical = [np.median(one[there]) for one in relative if there.any()]
     reach = np.clip(1.3 * max(np.quantile(changes, 0.95), *typical, 0.0), *_REACH)
+    while np.any(np.abs(changes / reach - 1) < _EDGE):  # a point on the edge
+        reach *= 1.1
     low, high = max(1 - reach, 0.0), 1 + reach
     axes.set_ylim(low, high)
     for outside, mark, at in (
-        (ratio > high, "^", high - 0.06 * (high - low)),
-        (ratio < low, "v", low + 0.06 * (high - low)),
+        (ratio > high, "^", high - _EDGE * (high - low)),
+        (ratio < low, "v", low + _EDGE * (high - low)),
     ):
         axes.plot(centres[outside], np.full(outside.sum(), at), mark, color="black")

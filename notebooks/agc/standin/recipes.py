@@ -248,7 +248,7 @@ TTBAR = {
             "SpaceShower:pTmaxMatch = 2",
             *_LEPTONIC_W,
         ),
-        batches=160,
+        batches=280,
         batch_size=2000,
         inclusive=("WeakSingleBoson:ffbar2W = on", *_LEPTONIC_W),
     ),

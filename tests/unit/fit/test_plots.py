@@ -145,6 +145,21 @@ def test_a_point_beyond_the_ratios_axis_is_marked(
     assert ratio.get_ylim()[0] < marks[0].get_ydata()[0] < ratio.get_ylim()[1]
 
 
+def test_no_point_is_half_outside_the_ratios_axis(
+    smooth_histograms: Histograms, config: Config
+) -> None:
+    made = pseudodata(smooth_histograms)["4j1b"]
+    for _ in range(2):  # the second time with a point where the edge was
+        figure = plot_observable(
+            smooth_histograms["4j1b"], made, config, "4j1b", label=LABEL
+        )
+        ratio = figure.axes[1]
+        drawn = ratio.containers[0].lines[0].get_ydata()
+        low, high = ratio.get_ylim()
+        assert np.abs(drawn - high).min() > 0.02 * (high - low)
+        made.view()["value"][7] *= high / drawn[7]
+
+
 @pytest.mark.parametrize("process", PROCESSES)
 def test_the_overview_has_one_panel_for_each_systematic(
     templates: Histograms, config: Config, process: str

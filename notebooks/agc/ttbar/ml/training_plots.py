@@ -127,8 +127,8 @@ def plot_efficiencies(quality: Quality, *, label: str) -> Figure:
     The quality is that of both models together, and the uncertainties are binomial.
     """
     bars = {
-        "three jets with the\nlargest $p_T$": quality.largest_trijet_efficiency,
-        "BDT: the same\nthree jets": quality.trijet_efficiency,
+        "largest $p_T$ of\nthree jets together": quality.largest_trijet_efficiency,
+        "BDT: three jets\nof the top quark": quality.trijet_efficiency,
         "BDT: all four jets\nin their roles": quality.efficiency,
     }
     values = np.array(list(bars.values()))
