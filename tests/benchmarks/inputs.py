@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,8 +148,12 @@ def written(
     columns: Columns,
     compression: str,
     collections: Mapping[str, Sequence[str]],
+    unread: Iterable[str] = (),
 ) -> None:
-    """Write columns with these fields of collections, and all that belong to none."""
+    """Write columns with these fields of collections, and all that belong to none.
+
+    Branches that are not read take zstd: LZMA has 64 MB to set up for each basket.
+    """
     arrays: dict[str, Any] = {
         collection: ak.zip(
             {
@@ -171,6 +175,8 @@ def written(
     }
     with uproot.recreate(path, compression=COMPRESSIONS[compression]) as file:
         tree = file.mktree(TREE, types, counter_name=lambda name: f"n{name}")
+        for name in unread:
+            tree[name].compression = COMPRESSIONS["zstd"]
         for start in range(0, len(columns["event"]), EVENTS_PER_CLUSTER):
             cluster = slice(start, start + EVENTS_PER_CLUSTER)
             tree.extend({name: array[cluster] for name, array in arrays.items()})
