@@ -60,7 +60,7 @@ def write_wide(path: Path, columns: Columns, compression: str) -> None:
         else:
             size = n_events
         extra[f"{collection or 'Event'}_extra{i}"] = np.zeros(size, dtype=np.float32)
-    written(path, columns | extra, compression, names)
+    written(path, columns | extra, compression, names, unread=extra)
 
 
 def pieces(fileset: Fileset, chunksize: int, *, columnar: bool) -> TtbarResult:
