@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import cabinetry
@@ -10,6 +11,7 @@ import numpy as np
 import pyhf
 import pytest
 
+from agc.hists.io import load_histograms
 from agc.hists.spectra import spectrum
 from agc.inputs.config import Config
 from agc.model.fit import (
@@ -23,7 +25,9 @@ from agc.model.fit import (
 )
 from agc.model.fit import _check_covariance as check_covariance
 from agc.model.pseudodata import pseudodata
+from agc.model.templates import fit_templates
 from agc.model.workspace import build_workspace
+from agc.ttbar.config import ttbar_config
 
 Histograms = dict[str, hist.Hist[Any]]
 
@@ -186,6 +190,23 @@ def test_rounding_of_the_histograms_does_not_move_the_result(
     found = fit_workspace(build_workspace(moved, pseudodata(moved), config)).poi
     assert found.value == pytest.approx(fit.poi.value, abs=1e-3)
     assert found.uncertainty == pytest.approx(fit.poi.uncertainty, abs=1e-3)
+
+
+def test_data_make_no_parameter_less_certain_than_it_was_before(
+    repository: Path,
+) -> None:
+    """Its parameters are strongly correlated: the b-tag weights' do nearly the same."""
+    reference = repository / "notebooks" / "inputs" / "reference.json"
+    config = ttbar_config()
+    templates = fit_templates(load_histograms(reference), config)
+    workspace = build_workspace(templates, pseudodata(templates), config)
+    results = fit_workspace(workspace).results
+    before = cabinetry.model_utils.prefit_uncertainties(
+        cabinetry.model_utils.model_and_data(workspace)[0]
+    )
+    constrained = before > 0
+    assert constrained.sum() > 20
+    assert np.max(results.uncertainty[constrained] / before[constrained]) < 1.02
 
 
 @pytest.mark.fault("inputs", "ten times the signal that fits", "said in one sentence")
