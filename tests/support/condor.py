@@ -147,14 +147,14 @@ def _system(folder: Path) -> Path:
         partial = folder.with_suffix(".part")
         shutil.rmtree(partial, ignore_errors=True)
         folder.parent.mkdir(exist_ok=True)
-        user = f"echo casa:x:{USER_ID}:{USER_ID}::/:/bin/sh >> $1/etc/passwd"
+        user = f'echo casa:x:{USER_ID}:{USER_ID}::/:/bin/sh >> "$1/etc/passwd"'
         command = [
             "mmdebstrap",
             "--quiet",
             "--variant=minbase",
             f"--customize-hook={user}",
         ]
-        command += ["--customize-hook=chmod 755 $1/root"]
+        command += ['--customize-hook=chmod 755 "$1/root"']
         command += ["--include=ca-certificates,python3,condor", SUITE, str(partial)]
         try:
             command.append(f"deb {mirror()} {SUITE} main")
