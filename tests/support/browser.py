@@ -132,19 +132,22 @@ class Page:
         self.until(lambda: element.click() or True, f"a click on {css}")
 
     def run_cell(self, index: int) -> None:
-        """Run a notebook's code cell, again where the kernel was not ready yet."""
+        """Run a notebook's code cell, again where the kernel was not ready yet.
 
-        def started() -> bool:
+        A kernel that is connected in the meantime takes the star of a cell away again.
+        """
+
+        def ended() -> bool:
             cell = self.driver.find_elements(By.CSS_SELECTOR, ".jp-CodeCell")[index]
             self.driver.execute_script("arguments[0].scrollIntoView()", cell)
             prompt = cell.find_element(By.CSS_SELECTOR, ".jp-InputPrompt")
             if re.fullmatch(r"\[(\*|\d+)\]:", prompt.text):
-                return True
+                return "*" not in prompt.text
             cell.find_element(By.CSS_SELECTOR, ".cm-content").click()
             self.driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.ENTER)
             return False
 
-        self.until(started, f"code cell {index} to run")
+        self.until(ended, f"code cell {index} to run")
 
     def see_bokeh(self, values: int = 0) -> None:
         """Wait until the frame in front has drawn a plot with that many values."""
