@@ -39,6 +39,9 @@ _ANSWERS: Final = {
     "sge": r"(?m)^(Your job )?(?P<job_id>\d+)( \(.*)?\s*$",
 }
 
+#: What a job's worker gets where dask_worker_memory_bytes says nothing.
+MEMORY_BYTES: Final = 2 * 10**9
+
 #: A worker's page would show its tasks to the whole network.
 _QUIET: Final = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
 
@@ -58,7 +61,7 @@ def cluster(settings: Settings, *, asynchronous: bool = False, **options: Any) -
         step += "another back end: CASA_ENV_DASK_BACKEND=local."
         raise ClusterError(what, looked_at=where, next_step=step)
     kind = getattr(dask_jobqueue(), name)
-    special = _htcondor_options if backend == "htcondor" else _queue_options
+    special = _htcondor_options if backend == "htcondor" else queue_options
     native = special(settings)
     session = new_session(settings)
     started, what = None, f"The scheduler for {backend} did not start."
@@ -104,7 +107,7 @@ def _common_options(settings: Settings, session: Session) -> dict[str, Any]:
         "job_name": session.path.name,
         "cores": settings.dask_worker_threads or 1,
         "processes": 1,
-        "memory": f"{settings.dask_worker_memory_bytes or 2 * 10**9}B",
+        "memory": f"{settings.dask_worker_memory_bytes or MEMORY_BYTES}B",
         "python": shlex.quote(str(settings.dask_worker_python or sys.executable)),
         "log_directory": str(session.logs),
         "security": cluster_security(settings, session),
@@ -118,7 +121,7 @@ def _common_options(settings: Settings, session: Session) -> dict[str, Any]:
     }
 
 
-def _queue_options(settings: Settings) -> dict[str, Any]:
+def queue_options(settings: Settings) -> dict[str, Any]:
     """Return queue, account, time and more lines of a job's header."""
     lsf = settings.dask_backend == "lsf"  # whose times have no seconds
     minutes, seconds = divmod(round(settings.dask_walltime_s) + 59 * lsf, 60)

@@ -10,6 +10,7 @@ from typing import Any
 
 from casa_env.errors import ClusterError, require_package
 from casa_env.settings import Settings, load_settings
+from casa_env.workers.batch import MEMORY_BYTES, queue_options
 from casa_env.workers.local import size_here
 from casa_env.workers.tls import new_session
 
@@ -17,10 +18,10 @@ from casa_env.workers.tls import new_session
 def parsl_config(settings: Settings | None = None, **options: Any) -> Any:  # noqa: ANN401 - native
     """Return a `parsl.Config` for ``parsl.load``, or for coffea's ``ParslExecutor``.
 
-    On a laptop and on Binder its workers are processes of this machine, in number and
-    memory as Dask's; at a facility whose ``dask_backend`` is ``"slurm"``, jobs with the
-    queue, account, time, memory and directives of Dask's. What is between processes is
-    encrypted. Parsl ends its workers as the notebook's kernel ends.
+    On a laptop and on Binder its workers are processes of this machine, as many as
+    Dask's threads, without a limit on memory; at a facility whose ``dask_backend`` is
+    ``"slurm"``, jobs with the queue, account, time, memory and directives of Dask's.
+    What is between processes is encrypted. Parsl ends its workers as the kernel ends.
 
     Parameters
     ----------
@@ -98,18 +99,18 @@ def _slurm(settings: Settings) -> tuple[int, str, Any]:
         where = settings.where("dask_interface")
         raise ClusterError(what, looked_at=where, next_step=step)
     threads, jobs = settings.dask_worker_threads or 1, settings.dask_workers or 1
-    minutes, seconds = divmod(round(settings.dask_walltime_s), 60)
-    memory_bytes = settings.dask_worker_memory_bytes or 2 * 10**9
+    memory_bytes = settings.dask_worker_memory_bytes or MEMORY_BYTES
+    queue = queue_options(settings)
     provider = SlurmProvider(
-        partition=settings.dask_queue or None,
-        account=settings.dask_account or None,
-        walltime=f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}",
+        partition=queue["queue"],
+        account=queue["account"],
+        walltime=queue["walltime"],
         cores_per_node=threads,
         mem_per_node=max(1, round(memory_bytes / 1e9)),
         init_blocks=jobs,
         max_blocks=jobs,
         scheduler_options="\n".join(
-            f"#SBATCH {x}" for x in settings.dask_job_directives
+            f"#SBATCH {line}" for line in queue["job_extra_directives"]
         ),
         worker_init=_exported(),
         exclusive=False,

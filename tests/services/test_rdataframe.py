@@ -81,6 +81,10 @@ def test_made_up_events_fill_the_same_bins(said: Any) -> None:
     assert said["wjets"]
 
 
+def test_a_url_of_a_local_file_may_be_encoded(said: Any) -> None:
+    assert said["encoded"]
+
+
 def test_a_real_file_fills_the_same_bins(said: Any, shared_data: Path) -> None:
     assert (shared_data / "cms-open-data-2015" / REAL).exists()
     assert said["real"] == [True]

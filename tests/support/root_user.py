@@ -92,6 +92,10 @@ def main(folder: Path, url: str, *real: str) -> None:
     wjets = coffea(good, "wjets__nominal")
     said["wjets"] = same(rdataframe([good], "wjets__nominal"), wjets)
     said["remote"] = same(rdataframe([url]), by_coffea)
+    encoded = folder / "a b" / "good.root"  # as a URL, with %20
+    encoded.parent.mkdir()
+    encoded.hardlink_to(good)
+    said["encoded"] = same(rdataframe([encoded.as_uri()]), by_coffea)
     said["real"] = [same(rdataframe([file]), coffea(file)) for file in real]
     (folder / "text.root").write_text("this is not a ROOT file\n" * 50)
     with uproot.recreate(folder / "other.root") as file:

@@ -16,10 +16,11 @@ from agc.errors import (
     UnreadableFileError,
 )
 from agc.hists.fill import dataset_histograms
-from agc.hists.run import CHUNK_SIZE, TREE, Result, collected
+from agc.hists.run import CHUNK_SIZE, Result, collected, files_of
 from agc.inputs.config import NOMINAL
 from agc.inputs.filesets import in_halves, require_entries
 from agc.inputs.metrics import Metrics
+from agc.inputs.rootfiles import openable
 from casa_env.errors import redacted
 from casa_env.workers.batch import dask_jobqueue
 
@@ -83,12 +84,12 @@ def run_rdataframe(
         metadata = dataset["metadata"]
         sample = metadata["process"], metadata.get("variation", NOMINAL)
         labels = config.variations_of(*sample)
-        files, options = _files(dataset), {}
+        files, options = files_of(dataset), {}
         if executor is not None:
             parts = max(len(files), math.ceil(events[name] / chunksize))
             options = {"executor": executor, "npartitions": parts}
         (tree,) = set(files.values())
-        frame = root.RDataFrame(tree, list(files), **options)
+        frame = root.RDataFrame(tree, [*map(openable, files)], **options)
         loops.append(frame.Count())
         if "half" in metadata:
             frame = frame.Filter(f"event % 2 == {metadata['half']}")
@@ -131,14 +132,6 @@ def _root() -> Any:  # noqa: ANN401 - a module
     return ROOT
 
 
-def _files(dataset: Mapping[str, Any]) -> dict[str, str]:
-    """Return files and trees; a URL of a local file as the path that ROOT opens."""
-    files = dataset["files"]
-    if not isinstance(files, Mapping):
-        files = dict.fromkeys(files, dataset.get("treename", TREE))
-    return {file.removeprefix("file://"): tree for file, tree in files.items()}
-
-
 def _events(root: Any, dataset: Mapping[str, Any], config: Config) -> int:  # noqa: ANN401
     """Return a dataset's events; raise where a file cannot be used.
 
@@ -148,7 +141,7 @@ def _events(root: Any, dataset: Mapping[str, Any], config: Config) -> int:  # no
     total, kinds = 0, {}
     quiet, root.gErrorIgnoreLevel = root.gErrorIgnoreLevel, root.kFatal
     try:
-        for file, tree in _files(dataset).items():
+        for file, tree in files_of(dataset).items():
             kinds[file], entries = _kind_and_entries(root, file, tree, config.columns)
             require_entries(dataset, file, entries, data=config.data)
             total += entries
@@ -167,10 +160,11 @@ def _kind_and_entries(
     tree: str,
     columns: Iterable[str],
 ) -> tuple[str, int]:
+    name = openable(file)
     try:
-        opened = root.TFile.Open(file)
+        opened = root.TFile.Open(name)
     except OSError:
-        local = "://" not in file and not Path(file).exists()
+        local = "://" not in name and not Path(name).exists()
         cause = "there is no such file" if local else "ROOT cannot open it"
         if file.startswith("https:"):
             cause = "ROOT from PyPI reads root:// and local files, but no https://"
@@ -183,8 +177,8 @@ def _kind_and_entries(
         if kind == "TTree":
             entries = opened.Get(tree).GetEntries()
         else:
-            entries = root.RNTupleReader.Open(tree, file).GetNEntries()
-        there = {str(one) for one in root.RDataFrame(tree, file).GetColumnNames()}
+            entries = root.RNTupleReader.Open(tree, name).GetNEntries()
+        there = {str(one) for one in root.RDataFrame(tree, name).GetColumnNames()}
     finally:
         opened.Close()
     missing = [name for name in columns if name not in there]

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 
     from agc.inputs.config import Config
 
-__all__ = ["CHUNK_SIZE", "OnBadFile", "Result", "collected", "run_analysis"]
+__all__ = [
+    "CHUNK_SIZE",
+    "OnBadFile",
+    "Result",
+    "collected",
+    "files_of",
+    "run_analysis",
+]
 
 #: Events that one task processes: about 20 MB of columns.
 CHUNK_SIZE = 200_000
@@ -112,7 +119,7 @@ def run_analysis(
             half=dataset["metadata"].get("half"),
         )
         for name, dataset in fileset.items()
-        for file, tree in _files(dataset).items()
+        for file, tree in files_of(dataset).items()
     ]
     task = task_of(processor, fileset)
     if getattr(processor, "whole_files", False):
@@ -198,7 +205,7 @@ def collected(
     )
 
 
-def _files(dataset: Mapping[str, Any]) -> dict[str, str]:
+def files_of(dataset: Mapping[str, Any]) -> dict[str, str]:
     """Return the files of a dataset and the tree in each, however they are listed."""
     files = dataset["files"]
     tree = dataset.get("treename", TREE)
