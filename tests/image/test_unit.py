@@ -20,7 +20,7 @@ RUN --mount=from=tools,source=/opt/tools,target=/opt/tools \\
     --mount=type=secret,id=ca,target=/run/ca.pem \\
     if [ -s /run/ca.pem ]; then export SSL_CERT_FILE=/run/ca.pem; fi && \\
     UV_CACHE_DIR=/cache /opt/tools/bin/uv pip install -q --link-mode copy --no-build \\
-    --python /opt/casa/bin/python --require-hashes --requirements /test.lock
+    --no-deps --python /opt/casa/bin/python --require-hashes --requirements /test.lock
 USER 1000
 """
 
