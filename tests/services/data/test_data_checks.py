@@ -85,8 +85,8 @@ def test_the_tokens_claims_are_shown_and_never_the_token(tmp_path: Path) -> None
         ("two words", {}, Status.FAILED, "RFC 6750"),
         ({}, {"token_hosts": ()}, Status.WARNING, "Set token_hosts"),
         ("", {}, Status.FAILED, "BEARER_TOKEN_FILE"),
-        ({"audience": "a"}, {"token_audiences": ("b",)}, Status.FAILED, "audience is b"),
-        ({}, {"token_scopes": ("storage.create:/",)}, Status.FAILED, "storage.create:/"),
+        ({"audience": "a"}, {"token_audiences": ("b",)}, Status.FAILED, "is b"),
+        ({}, {"token_scopes": ("storage.create:/",)}, Status.FAILED, "storage.create"),
     ],
 )
 def test_a_token_that_will_not_do_is_said_with_the_next_step(
