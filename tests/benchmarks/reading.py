@@ -21,12 +21,14 @@ from XRootD import client
 
 from agc.fast.columns import BRANCHES as TTBAR
 from agc.inputs.filesets import STANDIN_FOLDER
+from agc.inputs.rootfiles import load_arrays
 from benchmarks.measurement import timed
 from benchmarks.verdicts import verdict
 from casa_env.data.xcache import xcache_url
 from casa_env.settings import Settings
 from support import xrootd
 from support.rootfiles import BRANCHES, write_tree
+from support.webservers import listening_website
 
 #: Our file layer may cost a twentieth.
 TARGET = 0.95
@@ -82,6 +84,7 @@ def main() -> None:
             for case, (file, branches) in cases.items():
                 compare(f"{server.url}//store/{case}.root", file, branches)
             failing_over(f"{server.url}//store/nano.root")
+            in_pieces(f"{server.url}//store/nano.root", nano)
 
 
 def failing_over(url: str) -> None:
@@ -99,6 +102,26 @@ def failing_over(url: str) -> None:
     print("a cache that accepts connections and says nothing")
     print(f"  first file  {first:6.2f} s  {verdict(first, FIRST_S, at_most=True)}")
     print(f"  each of {FILES - 1} others  {1000 * others:6.1f} ms")
+
+
+def in_pieces(url: str, file: Path) -> None:
+    """Print what a server is asked for a file's first piece and for its next."""
+    with uproot.open({str(file): "Events"}) as tree:
+        size = tree.num_entries // 5
+    with listening_website(content=file.read_bytes()) as (website, seen):
+        print(f"requests for a piece of {len(TTBAR)} branches")
+        for name, where in (("XRootD", url), ("HTTP", f"{website}/nano.root")):
+            for piece in range(2):
+                del seen[:]
+                wanted = {"entry_start": piece * size, "entry_stop": (piece + 1) * size}
+                with counted_requests() as counts:
+                    load_arrays(where, "Events", TTBAR, **wanted)
+                counts["others"] = counts.pop("read") + len(seen)
+                which = "first" if piece == 0 else "next"
+                print(
+                    f"  {name:6} {which:5} {counts['vector_read']:4d} vectored reads, "
+                    f"{counts['others']:3d} others"
+                )
 
 
 def compare(url: str, file: Path, branches: list[str]) -> None:

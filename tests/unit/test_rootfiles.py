@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import uproot
 
-from agc.errors import MissingBranchError
+from agc.errors import MissingBranchError, UnreadableFileError
 from agc.inputs.rootfiles import load_arrays, opened_tree
+from support.webservers import listening_website
 
 FLAGS = [f"HLT_{i}" for i in range(60)]
 LISTS = [f"{name}_{i}" for i in range(20) for name in ("Jet", "Muon")]
@@ -67,6 +68,18 @@ def test_branches_that_nobody_asked_for_are_not_built(tmp_path: Path) -> None:
         load_arrays(path, "Events", {"Jet_3": None, "Jet_99": None})
 
 
+def pieces(url: str) -> ak.Array:
+    """Read a file in five pieces."""
+    return ak.concatenate(
+        [
+            load_arrays(
+                url, "Events", {"Jet_3": None}, entry_start=start, entry_stop=start + 10
+            )[0]["Jet_3"]
+            for start in range(0, 50, 10)
+        ]
+    )
+
+
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note which files uproot opens."""
@@ -86,13 +99,7 @@ def test_a_file_is_opened_once_for_all_of_its_pieces(
 ) -> None:
     path = str(write(tmp_path / "wide.root"))
     whole = load_arrays(path, "Events", {"Jet_3": None})[0]["Jet_3"]
-    parts = [
-        load_arrays(
-            path, "Events", {"Jet_3": None}, entry_start=start, entry_stop=start + 10
-        )[0]["Jet_3"]
-        for start in range(0, 50, 10)
-    ]
-    assert ak.array_equal(ak.concatenate(parts), whole)
+    assert ak.array_equal(pieces(path), whole)
     assert opened == [path]
 
 
@@ -116,3 +123,24 @@ def test_few_files_stay_open(tmp_path: Path, opened: list[str]) -> None:
     for path in [*paths, paths[-1], paths[0]]:
         load_arrays(path, "Events", {"HLT_1": None})
     assert opened == [*paths, paths[0]]
+
+
+def test_a_file_on_a_server_is_opened_once_and_again_when_it_changed(
+    tmp_path: Path, opened: list[str]
+) -> None:
+    content = bytearray()
+    with listening_website(content=content) as (website, requests):
+        url = f"{website}/wide.root"
+        for seed in (1, 2):
+            content[:] = write(tmp_path / f"{seed}.root", seed=seed).read_bytes()
+            expected = load_arrays(f"{tmp_path}/{seed}.root", "Events", {"Jet_3": None})
+            del opened[:], requests[:]
+            for _ in range(2):
+                assert ak.array_equal(pieces(url), expected[0]["Jet_3"])
+            assert opened == [url], "once for ten pieces"
+            looks = [one["range"] for one in requests].count("bytes=0-402")
+            # each piece looks whether it is the same file, the first to open it, too
+            assert looks == {1: 10, 2: 11}[seed]
+        content[:] = b"this is no ROOT file" * 100
+        with pytest.raises(UnreadableFileError, match="cannot be opened"):
+            pieces(url)

@@ -74,10 +74,10 @@ def opened_tree(
 ) -> Iterator[tuple[Any, int]]:
     """Open a file and its tree while the block lasts; check that branches are there.
 
-    Gives the tree, and the bytes that were requested of the file before. A local file
-    stays open for the thread's next piece of it, as long as it is the same file. Of a
-    TTree no other branches are described: that would take longer than to read events.
-    Options are those of `uproot.open`.
+    Gives the tree, and the bytes that were requested of the file before. The file stays
+    open for the thread's next piece of it, as long as it is the same file, near or far.
+    Of a TTree no other branches are described: that would take longer than to read
+    events. Options are those of `uproot.open`.
 
     Raises
     ------
@@ -88,12 +88,15 @@ def opened_tree(
     MissingBranchError
         The tree lacks a branch.
     """
-    stamp, key = _stamp(file), (file, treename, frozenset(branches))
+    stamp: Any = _stamp(file)
+    key = file, treename, frozenset(branches)
     known, root_file, tree = _kept.files.pop(key, (None, None, None))
-    whole, before = False, 0
+    before = root_file.file.source.num_requested_bytes if root_file else 0
+    whole = False
     try:
-        if root_file is None or known != stamp or options:
+        if root_file is None or known != (stamp or _begin(root_file)) or options:
             _close(root_file)
+            before, root_file = 0, None  # if it cannot be opened
             root_file = uproot.open(
                 {openable(file): None},
                 custom_classes=classes_for(branches),
@@ -101,10 +104,9 @@ def opened_tree(
                 **options,
             )
             tree = _tree_of(root_file, file, treename, branches)
-        else:
-            before = tree.file.source.num_requested_bytes
+            stamp = stamp or bytes(root_file.file.begin_chunk.raw_data)
         yield tree, before
-        whole = stamp is not None and not options
+        whole = not options
     except FileNotFoundError:
         raise UnreadableFileError(file, "there is no such file") from None
     except read_errors() as error:
@@ -112,7 +114,7 @@ def opened_tree(
         raise UnreadableFileError(file, cause) from None
     finally:
         if whole:
-            _kept.files[key] = stamp, root_file, tree
+            _kept.files[key] = stamp or known, root_file, tree
             if len(_kept.files) > _MOST_KEPT:
                 _close(_kept.files.pop(next(iter(_kept.files)))[1])
         else:
@@ -138,6 +140,18 @@ def _stamp(file: str) -> tuple[int, ...] | None:
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _begin(root_file: Any) -> bytes | None:  # noqa: ANN401 - uproot's
+    """Read the begin of a file on a server again, with the UUID that it was made with.
+
+    None where the server does not answer: opening the file anew may find another.
+    """
+    begin, source = root_file.file.begin_chunk, root_file.file.source
+    try:
+        return bytes(source.chunk(begin.start, begin.stop).raw_data)
+    except read_errors():
+        return None
 
 
 def _close(root_file: Any) -> None:  # noqa: ANN401 - uproot's

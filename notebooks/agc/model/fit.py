@@ -39,7 +39,7 @@ TOLERANCE = 0.01
 
 
 #: The step of second differences of the likelihood, in standard deviations.
-_STEP = 0.01
+_STEP = 0.005
 
 
 class FitError(AnalysisError):
@@ -306,13 +306,17 @@ def _with_covariance(results: FitResults, model: Any, data: Any) -> FitResults: 
     def change(move: Any) -> float:  # noqa: ANN401 - an array
         return -2 * float(np.ravel(model.logpdf(best + move, data))[0])
 
+    def bend(move: Any) -> float:  # noqa: ANN401 - an array
+        return change(move) + change(-move)
+
     hessian = np.empty((len(free), len(free)))
     with np.errstate(invalid="ignore", divide="ignore"):
+        least, alone = 2 * change(0.0), [bend(step) for step in steps]
         for i, one in enumerate(steps):
-            for j, two in enumerate(steps[: i + 1]):
-                same = change(one + two) + change(-one - two)
-                apart = change(one - two) + change(two - one)
-                hessian[i, j] = hessian[j, i] = (same - apart) / 4
+            hessian[i, i] = alone[i] - least
+            for j, two in enumerate(steps[:i]):
+                both = bend(one + two) - alone[i] - alone[j] + least
+                hessian[i, j] = hessian[j, i] = both / 2
     if not np.isfinite(hessian).all() or np.linalg.eigvalsh(hessian)[0] <= 0:
         return results
     covariance = 2 * _STEP**2 * axes @ np.linalg.inv(hessian) @ axes.T

@@ -143,6 +143,13 @@ def _drawn(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    class Measuring(FigureCanvasAgg):
+        """Measures texts. mplhep draws a figure first, twice: half of the time."""
+
+        def draw(self) -> None:
+            for axes in self.figure.axes:
+                axes.get_ylim()  # settles the limits, as drawing does
+
     axis = data.axes["observable"]
     # The smallest below; the band is that of the sum, so one layer brings all of it.
     names = [p for p in reversed(config.processes) if p in yields]
@@ -158,7 +165,7 @@ def _drawn(
     counted = np.array_equal(contents(data), variances(data))
     with styled(config.experiment), np.errstate(divide="ignore", invalid="ignore"):
         figure = Figure(figsize=(7.0, 6.2))
-        FigureCanvasAgg(figure)  # mplhep measures texts with it, without a layout yet
+        Measuring(figure)  # without a layout yet
         main, ratio = figure.subplots(2, 1, gridspec_kw={"height_ratios": (3.2, 1)})
         points = layers[0].copy()
         # an empty bin has no point, as usual in the field
@@ -182,6 +189,7 @@ def _drawn(
             comparison_ylabel=f"{config.points} / pred.",
             comparison_ylim=(0, 2),
         )
+        FigureCanvasAgg(figure)
         figure.set_layout_engine("constrained")
         for hatched in main.patches:
             if hatched.get_hatch():  # mplhep's hides the colours below it
