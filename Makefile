@@ -66,6 +66,7 @@ bench: ## measure start-up, throughput and reading (PROFILE=1: where the time go
 	@$(PY) tests/benchmarks/startup.py
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.throughput $(if $(PROFILE),--profile)
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.real_shapes
+	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.many_pieces
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.reading
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.inference
 	@PYTHONPATH=notebooks:tests $(PY) -m benchmarks.hzz_closure

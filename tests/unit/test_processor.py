@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from agc.hists.fill import in_steps
 from agc.hists.run import collected
 from agc.inputs.filesets import standin_fileset
 from agc.inputs.nano import nano_events
+from agc.inputs.pieces import run_tasks
 from agc.inputs.samples import LUMI_PB, SAMPLES, XSEC_PB
 from agc.inputs.variations import variations_of
 from agc.ttbar.config import COLUMNS, ttbar_config
@@ -315,6 +317,27 @@ def test_the_result_does_not_depend_on_processes(
     chosen = engine_named(engine)
     result = run_ttbar(small_fileset, executor, chunksize=7, engine=chosen)
     assert_identical(result.histograms, reference.histograms)
+
+
+@ENGINES
+def test_what_is_gathered_does_not_grow_with_the_files(
+    engine: str, small_fileset: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def measured(*arguments: Any, **options: Any) -> dict[str, Any]:
+        found = run_tasks(*arguments, **options)
+        sizes.append(len(pickle.dumps(found)))
+        return found
+
+    monkeypatch.setattr("agc.hists.run.run_tasks", measured)
+    dataset = small_fileset["ttbar__nominal"]
+    for n in (1, 3):
+        files = dict(list(dataset["files"].items())[:n])
+        few = {"ttbar__nominal": {**dataset, "files": files}}
+        run_ttbar(few, QUIET, engine=engine_named(engine))
+    one, three = sizes
+    assert three < one + 2000, "only counts are kept by file"
 
 
 @pytest.mark.parametrize("chunksize", [7, 1000])

@@ -17,7 +17,7 @@ from agc.errors import (
     UnknownProcessError,
 )
 from agc.hists.fill import normalised
-from agc.hists.tasks import Processor, Tallying, task_of
+from agc.hists.tasks import Processor, Tallying, for_all_files, task_of
 from agc.inputs.filesets import event_weight, in_halves, require_entries
 from agc.inputs.metrics import Metrics
 from agc.inputs.pieces import Piece, pieces_of, run_tasks
@@ -62,8 +62,8 @@ class Result:
     """Files left out, with the reason; empty unless ``on_bad_file="skip"``."""
     cutflow: dict[str, dict[str, float]] = field(default_factory=dict)
     """By dataset: events that passed each cut, before cross-sections."""
-    tallies: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By dataset and file, as the tasks returned them."""
+    sums: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By dataset: what else the tasks counted, added up."""
     weights: dict[str, float] = field(default_factory=dict)
     """What an event of a dataset counts: cross-section x luminosity / events."""
 
@@ -122,6 +122,8 @@ def run_analysis(
         for file, tree in files_of(dataset).items()
     ]
     task = task_of(processor, fileset)
+    if on_bad_file == "raise":
+        task = partial(for_all_files, task=task)
     if getattr(processor, "whole_files", False):
         found, pieces = _run(task, whole, executor), whole
     else:
@@ -130,16 +132,20 @@ def run_analysis(
     _compare_with_catalog(fileset, found["files"], config.data)
     if on_bad_file == "raise":
         _raise_first(whole, found["files"])
-    bad_files: dict[str, str] = {}
-    output: dict[str, Any] = {}
-    for dataset, files in sorted(found["files"].items()):
-        for file, tally in sorted(files.items()):
-            if tally["errors"]:
-                causes = sorted({error.cause for error in tally["errors"]})
-                bad_files[file] = "; ".join(causes)
-            else:
-                one = {dataset: {**tally["output"], "events": tally["events"]}}
-                output = accumulate([output, one]) if output else one
+    bad_files = {
+        file: "; ".join(sorted({error.cause for error in tally["errors"]}))
+        for _, files in sorted(found["files"].items())
+        for file, tally in sorted(files.items())
+        if tally["errors"]
+    }
+    sums, output = {}, {}
+    for dataset, by_file in sorted(found["sums"].items()):
+        good = [one for file, one in sorted(by_file.items()) if file not in bad_files]
+        if good:
+            sums[dataset] = accumulate(good)
+            files = found["files"][dataset].items()
+            events = sum(one["events"] for file, one in files if file not in bad_files)
+            output[dataset] = {**sums[dataset]["output"], "events": events}
     if not output:
         msg = f"none of the {len(bad_files)} input files can be used: {bad_files}"
         raise AnalysisError(msg)
@@ -158,7 +164,7 @@ def run_analysis(
         config,
         metrics=metrics,
         bad_files=bad_files,
-        tallies=found["files"],
+        sums=sums,
     )
 
 
@@ -169,7 +175,7 @@ def collected(
     *,
     metrics: Metrics | None = None,
     bad_files: dict[str, str] | None = None,
-    tallies: dict[str, dict[str, Any]] | None = None,
+    sums: dict[str, dict[str, Any]] | None = None,
 ) -> Result:
     """Normalise what a processor returned by dataset: coffea's ``Runner``'s output too.
 
@@ -200,7 +206,7 @@ def collected(
         metrics or Metrics(0, 0, 0.0, 0.0, 1, 0),
         bad,
         {name: dict(one.get("cutflow", {})) for name, one in output.items()},
-        tallies or {},
+        sums or {},
         weights,
     )
 

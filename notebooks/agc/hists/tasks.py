@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ __all__ = [
     "Reading",
     "Tallying",
     "failed_tally",
+    "for_all_files",
     "found_in",
     "tally_of",
     "task_of",
@@ -64,28 +65,28 @@ def task_of(
     processor: Processor | Tallying, fileset: Mapping[str, Mapping[str, Any]]
 ) -> Any:  # noqa: ANN401 - a function of a piece and a chunk size
     """Return what runs on workers."""
-    if isinstance(processor, Tallying):
-        return partial(_engine_task, engine=processor)
     import cloudpickle
 
+    # A notebook's own classes can only be pickled by value; done anew for each piece,
+    # as Dask would, that takes longer than some pieces do.
+    pickled = cloudpickle.dumps(processor)
+    if isinstance(processor, Tallying):
+        return partial(_engine_task, pickled=pickled)
     metadata = {name: dict(dataset["metadata"]) for name, dataset in fileset.items()}
-    # a notebook's own classes can only be pickled by value
-    return partial(
-        _columnar_task, pickled=cloudpickle.dumps(processor), metadata=metadata
-    )
+    return partial(_columnar_task, pickled=pickled, metadata=metadata)
 
 
 @lru_cache(maxsize=4)
-def _unpickled(pickled: bytes) -> Processor:
+def _unpickled(pickled: bytes) -> Any:  # noqa: ANN401 - a processor or an engine
     import cloudpickle
 
-    processor: Processor = cloudpickle.loads(pickled)
-    return processor
+    return cloudpickle.loads(pickled)
 
 
 def _engine_task(
-    piece: Piece, *, chunksize: int | None, engine: Tallying
+    piece: Piece, *, chunksize: int | None, pickled: bytes
 ) -> dict[str, Any]:
+    engine: Tallying = _unpickled(pickled)
     return engine.tally(piece, chunksize)
 
 
@@ -98,7 +99,7 @@ def _columnar_task(
 ) -> dict[str, Any]:
     """Read a piece's columns, and let the processor look at the events."""
     begin = time.perf_counter()
-    processor = _unpickled(pickled)
+    processor: Processor = _unpickled(pickled)
     columns = processor.config.columns
     entries = None
     try:
@@ -142,13 +143,27 @@ def found_in(
 ) -> dict[str, Any]:
     """Return what a task says of a piece and its tally, as coffea can add it up.
 
-    ``entries`` are the whole file's, if they are to be told and it can be used;
-    ``begin`` is when the task began, on `time.perf_counter`.
+    The counts that tell whether a file is whole are by file; so are the sums, until it
+    is known that no file is left out: see `for_all_files`. ``entries`` are the whole
+    file's, if they are to be told and it can be used; ``begin`` is when the task began,
+    on `time.perf_counter`.
     """
+    counts = {name: tally.pop(name) for name in ("events", "bytes", "errors")}
     found = {
-        "files": {piece.dataset: {piece.file: tally}},
+        "files": {piece.dataset: {piece.file: counts}},
+        "sums": {piece.dataset: {} if counts["errors"] else {piece.file: tally}},
         "seconds": time.perf_counter() - begin,
     }
-    if entries is not None and not tally["errors"]:
+    if entries is not None and not counts["errors"]:
         found["entries"] = {(piece.dataset, piece.file): entries}
+    return found
+
+
+def for_all_files(
+    piece: Piece, *, task: Callable[..., dict[str, Any]], chunksize: int | None
+) -> dict[str, Any]:
+    """Run a task; its sums are not by file, which memory could not hold for many."""
+    found = task(piece, chunksize=chunksize)
+    (sums,) = found["sums"][piece.dataset].values() or ({},)
+    found["sums"] = {piece.dataset: {"": sums} if sums else {}}
     return found

@@ -165,12 +165,9 @@ def run_hzz(
     view: Any = regions.view(flow=True)
     for name, weight in sorted(result.weights.items()):
         process = regions.axes["process"].index(fileset[name]["metadata"]["process"])
-        for file, tally in sorted(result.tallies[name].items()):
-            if file in result.bad_files:
-                continue
-            for i, field in enumerate(("value", "variance")):
-                sums = tally["output"]["regions"][..., i] * weight ** (i + 1)
-                view[field][:, process, :-1] += sums.T
+        for i, field in enumerate(("value", "variance")):
+            sums = result.sums[name]["output"]["regions"][..., i] * weight ** (i + 1)
+            view[field][:, process, :-1] += sums.T
     return HzzResult(result.histograms[REGION], result.cutflow, regions, result.weights)
 
 

@@ -6,9 +6,6 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from agc.errors import InputFileError
 from agc.fast.columns import BRANCHES, read_columns
 from agc.fast.engine import histograms_of
@@ -23,6 +20,8 @@ from agc.ttbar.ml.scoring import Assignment, InferenceReport, score
 
 if TYPE_CHECKING:
     import hist
+    import numpy as np
+    import numpy.typing as npt
 
     from agc.fast.engine import CompiledTtbar
     from agc.hists.run import Result
@@ -82,7 +81,7 @@ def tally_with_features(
 def collected_features(
     result: Result, config: Config
 ) -> tuple[dict[str, hist.Hist[Any]], InferenceReport]:
-    """Turn the tallies of a run that assigned jets into histograms of the features.
+    """Turn the sums of a run that assigned jets into histograms of the features.
 
     They are normalised, as `agc.ttbar.features.feature_variables` says; the report is
     of where permutations were scored.
@@ -90,13 +89,10 @@ def collected_features(
     of_features = dataclasses.replace(config, variables=feature_variables())
     datasets, samples = {}, {}
     report = InferenceReport()
-    for dataset, tallies in sorted(result.tallies.items()):
-        good = [t for _, t in sorted(tallies.items()) if not t["errors"]]
-        if good:
-            ((process, variation),) = good[0]["sample"]
-            sums = np.sum([tally["features"].sums for tally in good], axis=0)
-            empty = dataset_histograms(of_features, process, variation)
-            datasets[dataset] = histograms_of(sums, empty, variation)
-            samples[dataset] = process, variation
-            report = sum((tally["inference"] for tally in good), report)
+    for dataset, sums in sorted(result.sums.items()):
+        ((process, variation),) = sums["sample"]
+        empty = dataset_histograms(of_features, process, variation)
+        datasets[dataset] = histograms_of(sums["features"].sums, empty, variation)
+        samples[dataset] = process, variation
+        report += sums["inference"]
     return normalised(datasets, result.weights, samples, of_features), report
