@@ -46,7 +46,10 @@ LAYERS = ("lab", "test")
 
 #: Environments beside `.venv`, their kernels' names and what they take on disk, in MB,
 #: beside what both have where they share files (measured, Python 3.11).
-BESIDE = {"root": ("Python with ROOT (Casa)", 810)}
+BESIDE = {
+    "root": ("Python with ROOT (Casa)", 810),
+    "differentiable": ("Python with JAX (Casa)", 450),
+}
 
 #: Where the C++ standard library's headers are: ROOT compiles code, without a compiler.
 HEADERS = (Path("/usr/include/c++"), "*/vector")
