@@ -55,7 +55,7 @@ TIE = 1e-7
 #: The part of a histogram's range that is shared out evenly, so that no bin vanishes.
 EVENLY = 0.25
 #: Newton's method: steps, and the largest one of any parameter.
-STEPS, LARGEST_STEP = 20, 0.5
+STEPS, LARGEST_STEP = 15, 0.5
 #: The chances of up to so many events where one is expected.
 POISSON = np.cumsum([np.exp(-1) / np.prod(np.arange(1.0, n + 1)) for n in range(12)])
 _N = np.arange(1.0, 7)
@@ -63,7 +63,9 @@ _ALTERNATING = (-1.0) ** _N
 #: From value, slope and curvature at +1 and -1 to the coefficients of the powers 1 to
 #: 6: HistFactory's interpolation of a norm (pyhf's code 4).
 INVERSE = np.linalg.inv(
-    np.stack([one * way for one in (_N**0, _N, _N * (_N - 1)) for way in (1, _ALTERNATING)])
+    np.stack(
+        [one * way for one in (_N**0, _N, _N * (_N - 1)) for way in (1, _ALTERNATING)]
+    )
     * np.array([1, 1, 1, -1, 1, 1])[:, None]
 )
 
@@ -118,13 +120,16 @@ def choice_of(
 
 
 def events_of(
-    result: Result, config: Config, *, half: int | None = None, replicas: int = 0,
-    dtype: Any = jnp.float64,
+    result: Result,
+    config: Config,
+    *,
+    half: int | None = None,
+    replicas: int = 0,
 ) -> Events:
     """Arrange what the notebook's processor returned; a half of it counts twice.
 
-    Replicas are bootstraps: an event counts as often in each as Poisson's distribution
-    with mean 1 says, the same in all of its entries.
+    Replicas come after the events as they are: bootstraps, in each of which an event
+    counts as often as Poisson's distribution says, the same in all of its entries.
     """
     found: list[tuple[int, float, str, dict[str, Any]]] = []
     for i, (name, files) in enumerate(sorted(result.tallies.items())):
@@ -150,23 +155,23 @@ def events_of(
             key = jax.random.fold_in(jax.random.key(0), i)
             keys = jax.vmap(jax.random.fold_in, (None, 0))(key, one["event"] % 2**32)
             uniform = jax.vmap(lambda key: jax.random.uniform(key, replicas))(keys)
-            factors = np.searchsorted(POISSON, uniform)
-        kept = np.full(n, True) if half is None else one["event"] // 2 % 2 == half
-        parts = (tags, masses, one["ht"] + TIE, weights, factors)
-        cut = [_batched(part[kept]) for part in parts]
+            factors = np.hstack([factors, np.searchsorted(POISSON, uniform)])
+        kept = (half is None) | (one["event"] // 2 % 2 == half)
+        every = (tags, masses, one["ht"] + TIE, weights, factors)
+        cut = [_batched(column[kept]) for column in every]
         number = [*config.processes, config.data].index(process)
         batches.append([*cut, np.full(len(cut[0]), number)])
     arrays = map(np.concatenate, zip(*batches, strict=True))
     tags, masses, ht, weights, factors, process_of = map(jnp.asarray, arrays)
-    of_jets = (jnp.swapaxes(one, 1, 2).astype(dtype) for one in (tags, masses))
-    rows = (jnp.swapaxes(one, 1, 2) for one in (weights, factors))
-    return Events(*of_jets, ht.astype(dtype), *rows, process_of)
+    columns = (tags, masses, weights, factors)
+    tags, masses, weights, factors = (jnp.swapaxes(one, 1, 2) for one in columns)
+    return Events(tags, masses, ht, weights, factors, process_of)
 
 
 def _batched(entries: Any) -> Any:  # noqa: ANN401 - an array
     """Cut into batches, the last one filled up with zeros."""
     n = -(-len(entries) // BATCH)
-    padding = [(0, n * BATCH - len(entries)), *[(0, 0)] * (entries.ndim - 1)]
+    padding = [(0, n * BATCH - len(entries))] + [(0, 0)] * (entries.ndim - 1)
     return np.pad(entries, padding).reshape(n, BATCH, *entries.shape[1:])
 
 
@@ -178,16 +183,13 @@ def soft_histograms(choice: Choice, events: Events, config: Config) -> Histogram
     1, and the histograms the ordinary ones.
     """
     regions = list(choice.edges)
-    threshold = jnp.asarray(choice.threshold, events.tags.dtype)
 
     def above(values: Any, region: str) -> Any:  # noqa: ANN401 - arrays
         edges = choice.edges[region].reshape(-1, *[1] * values.ndim)
-        edges = edges.astype(values.dtype)
         return jax.nn.sigmoid((values - edges) / choice.soft_gev)
 
-    @jax.checkpoint
     def one_batch(_: None, batch: Events) -> tuple[None, list[Any]]:
-        tagged = jax.nn.sigmoid((batch.tags - threshold) / choice.soft_tag)
+        tagged = jax.nn.sigmoid((batch.tags - choice.threshold) / choice.soft_tag)
         before, after = [jnp.ones_like(batch.ht)], [jnp.ones_like(batch.ht)]
         for jet in tagged:
             before.append(before[-1] * (1 - jet))
@@ -201,13 +203,10 @@ def soft_histograms(choice: Choice, events: Events, config: Config) -> Histogram
         filled = (rows @ one.T for one in (control, signal.sum(1)))
         return None, [-jnp.diff(one) for one in filled]
 
-    _, found = jax.lax.scan(one_batch, None, events)
-    return {
-        region: jnp.moveaxis(
-            jax.ops.segment_sum(one, events.process, len(config.processes) + 1), 0, 2
-        )
-        for region, one in zip(regions, found, strict=True)
-    }
+    _, found = jax.lax.scan(jax.checkpoint(one_batch), None, events)
+    n = len(config.processes) + 1
+    found = [jax.ops.segment_sum(one, events.process, n) for one in found]
+    return {r: jnp.moveaxis(f, 0, 2) for r, f in zip(regions, found, strict=True)}
 
 
 def model_of(histograms: Histograms, config: Config) -> Model:
@@ -218,7 +217,7 @@ def model_of(histograms: Histograms, config: Config) -> Model:
     n, names = len(config.processes), list(config.variations)
     systematics, processes = config.systematics, list(config.processes)
     acts = np.array([[s.acts_on(p) for p in processes] for s in systematics])
-    used = [[*s.variations, *s.variations][:2] if s.variations else [NOMINAL] * 2 for s in systematics]
+    used = [(s.variations * 2 or (NOMINAL,) * 2)[:2] for s in systematics]
     rows = acts[:, None] * np.array([[[names.index(v)] for v in two] for two in used])
     sizes = acts * np.array([[s.size if s.kind == "norm" else 0] for s in systematics])
     mirrored = np.array([len(s.variations) == 1 for s in systematics])[:, None, None]
@@ -234,10 +233,10 @@ def model_of(histograms: Histograms, config: Config) -> Model:
         shapes = jnp.stack([shapes[:, 0], down], axis=1)
         norms = jnp.broadcast_to(norms, shapes.shape)
         # samples of its own for the data: what their variance has beyond Poisson's
-        own = values[n:].sum() > 0
+        own = values[n].sum() > 0
         samples = np.array([names.index(name) for name in ("ME_var", "PS_var")])
-        source = jnp.where(own, values[n:].sum(0), values[processes.index(config.signal)])
-        mean, spread = source[samples].mean(0), variances[n:].sum(0)[samples].mean(0) / 2
+        source = jnp.where(own, values[n], values[processes.index(config.signal)])
+        mean, spread = source[samples].mean(0), variances[n, samples].mean(0) / 2
         beyond = jnp.where(own, jnp.maximum(spread - mean, 0), 0)
         errors = jnp.sqrt(variances[:n, 0].sum(0) + beyond) / nominal.sum(0)
         data = mean + values[processes.index("wjets"), 0]
@@ -250,7 +249,7 @@ def model_of(histograms: Histograms, config: Config) -> Model:
 
 
 def start_of(model: Model) -> Any:  # noqa: ANN401 - an array
-    """Return the parameters before a fit: signal, systematics, a factor for each bin."""
+    """Return the parameters before a fit: signal, systematics, factors of the bins."""
     n, n_bins = len(model.shapes), len(model.data)
     return jnp.concatenate([jnp.ones(1), jnp.zeros(n), jnp.ones(n_bins)])
 
@@ -269,10 +268,11 @@ def expected(model: Model, parameters: Any) -> Any:  # noqa: ANN401 - arrays
     logs, signs = jnp.log(model.norms), jnp.array([1.0, -1.0])[:, None, None]
     terms = (model.norms - 1, signs * logs * model.norms, logs**2 * model.norms)
     powers = jnp.einsum("pt,ktsb->kpsb", INVERSE, jnp.concatenate(terms, axis=1))
-    inside = 1 + sum(powers[:, i] * alpha ** (i + 1) for i in range(len(INVERSE)))
+    powers_of = parameters[1 : n + 1, None] ** np.arange(1, 7)
+    inside = 1 + jnp.einsum("kpsb,kp->ksb", powers, powers_of)
     outside = jnp.exp(abs(alpha) * jnp.where(alpha > 0, logs[:, 0], logs[:, 1]))
     factor = jnp.where(abs(alpha) > 1, outside, inside)
-    yields = (model.nominal + shift.sum(0)) * factor.prod(0)
+    yields = (model.nominal + shift.sum(0)) * jnp.exp(jnp.log(factor).sum(0))
     yields *= 1 + model.signal * (parameters[0] - 1)
     return parameters[n + 1 :] * yields.sum(0)
 
@@ -300,7 +300,9 @@ def fisher(model: Model, parameters: Any) -> Any:  # noqa: ANN401 - arrays
     slopes = jax.jacfwd(expected, argnums=1)(model, parameters)
     ones = jnp.ones(len(model.shapes))
     auxiliary = jnp.concatenate([jnp.zeros(1), ones, model.errors**-2])
-    return slopes.T @ (slopes / expected(model, parameters)[:, None]) + jnp.diag(auxiliary)
+    return slopes.T @ (slopes / expected(model, parameters)[:, None]) + jnp.diag(
+        auxiliary
+    )
 
 
 def uncertainty(model: Model) -> Any:  # noqa: ANN401 - a number
