@@ -268,8 +268,9 @@ def expected(model: Model, parameters: Any) -> Any:  # noqa: ANN401 - arrays
     logs, signs = jnp.log(model.norms), jnp.array([1.0, -1.0])[:, None, None]
     terms = (model.norms - 1, signs * logs * model.norms, logs**2 * model.norms)
     powers = jnp.einsum("pt,ktsb->kpsb", INVERSE, jnp.concatenate(terms, axis=1))
-    powers_of = parameters[1 : n + 1, None] ** np.arange(1, 7)
-    inside = 1 + jnp.einsum("kpsb,kp->ksb", powers, powers_of)
+    one, two, three = (alpha[:, 0, 0] ** n for n in (1, 2, 3))
+    products = jnp.stack([one, two, three, two**2, two * three, three**2], axis=1)
+    inside = 1 + jnp.einsum("kpsb,kp->ksb", powers, products)
     outside = jnp.exp(abs(alpha) * jnp.where(alpha > 0, logs[:, 0], logs[:, 1]))
     factor = jnp.where(abs(alpha) > 1, outside, inside)
     yields = (model.nominal + shift.sum(0)) * jnp.exp(jnp.log(factor).sum(0))
