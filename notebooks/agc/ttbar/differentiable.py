@@ -150,22 +150,30 @@ def events_of(
         there = np.arange(width) < one["jets"][:, None]
         tags, masses = np.full(there.shape, NO_JET), np.zeros(there.shape)
         tags[there], masses[there] = one["tags"] - TIE, one["masses"] + TIE
-        factors = np.ones((n, 1))
-        if replicas:
-            key = jax.random.fold_in(jax.random.key(0), i)
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, one["event"] % 2**32)
-            uniform = jax.vmap(lambda key: jax.random.uniform(key, replicas))(keys)
-            factors = np.hstack([factors, np.searchsorted(POISSON, uniform)])
         kept = (half is None) | (one["event"] // 2 % 2 == half)
-        every = (tags, masses, one["ht"] + TIE, weights, factors)
+        every = (tags, masses, one["ht"] + TIE, weights, one["event"] % 2**32)
         cut = [_batched(column[kept]) for column in every]
         number = [*config.processes, config.data].index(process)
-        batches.append([*cut, np.full(len(cut[0]), number)])
+        batches.append([*cut, np.full(len(cut[0]), number), np.full(len(cut[0]), i)])
     arrays = map(np.concatenate, zip(*batches, strict=True))
-    tags, masses, ht, weights, factors, process_of = map(jnp.asarray, arrays)
+    tags, masses, ht, weights, event, process_of, dataset = map(jnp.asarray, arrays)
+    factors = _factors(dataset, event, replicas)
     columns = (tags, masses, weights, factors)
     tags, masses, weights, factors = (jnp.swapaxes(one, 1, 2) for one in columns)
     return Events(tags, masses, ht, weights, factors, process_of)
+
+
+def _factors(dataset: Any, event: Any, replicas: int) -> Any:  # noqa: ANN401 - arrays
+    """Return how often entries count: once, and as Poisson says, as (…, replica)."""
+    found = jnp.ones((*event.shape, 1))
+    if replicas:
+        fold = jax.random.fold_in
+        of_dataset = jax.vmap(fold, (None, 0))(jax.random.key(0), dataset)
+        keys = jax.vmap(jax.vmap(fold, (None, 0)))(of_dataset, event)
+        uniform = jax.vmap(jax.vmap(lambda key: jax.random.uniform(key, replicas)))
+        drawn = jnp.searchsorted(jnp.asarray(POISSON), uniform(keys))
+        found = jnp.concatenate([found, drawn], axis=-1)
+    return found
 
 
 def _batched(entries: Any) -> Any:  # noqa: ANN401 - an array
