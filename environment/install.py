@@ -3,7 +3,8 @@
 ``python environment/install.py lab`` creates or updates ``.venv`` so that it holds
 exactly what ``lab.lock`` pins, with hashes checked and bytecode compiled, and this
 repository's own distributions. Nothing happens where that is already so. ``root`` makes
-one beside it, ``.venv-root``, whose kernel JupyterLab offers as ``casa-root``.
+one beside it, ``.venv-root``, whose kernel JupyterLab offers as ``casa-root``; so does
+``differentiable``, with JAX.
 
 It runs on a bare Python before anything is installed, so it needs the standard
 library only, and of this repository just `casa_env.settings.places`.
@@ -46,7 +47,10 @@ LAYERS = ("lab", "test")
 
 #: Environments beside `.venv`, their kernels' names and what they take on disk, in MB,
 #: beside what both have where they share files (measured, Python 3.11).
-BESIDE = {"root": ("Python with ROOT (Casa)", 810)}
+BESIDE = {
+    "root": ("Python with ROOT (Casa)", 810),
+    "differentiable": ("Python with JAX (Casa)", 610),
+}
 
 #: Where the C++ standard library's headers are: ROOT compiles code, without a compiler.
 HEADERS = (Path("/usr/include/c++"), "*/vector")

@@ -35,7 +35,7 @@ APART = ("triton-test",)
 
 #: Locks of environments beside that of the others, which share code and clusters with
 #: it: what the first lock pins is constrained to the same version.
-BESIDE = ("root",)
+BESIDE = ("root", "differentiable")
 
 #: Requirements of packages that are not followed.
 LEFT_OUT = "left-out.in"

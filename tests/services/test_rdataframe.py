@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from agc.hists.io import load_histograms
 from support import xrootd
 from support.nanoaod import random_events, write_file
-from support.programs import absent
+from support.programs import beside_python
 
 REAL = "nanoAOD_2015_CMS_Open_Data_ttbar.root"
 
@@ -25,16 +24,7 @@ REAL = "nanoAOD_2015_CMS_Open_Data_ttbar.root"
 @pytest.fixture(scope="module")
 def root_python(repository: Path) -> Path:
     """Return the Python of the environment with ROOT, which is made if need be."""
-    done = subprocess.run(
-        [sys.executable, "-P", str(repository / "environment" / "install.py"), "root"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    if done.returncode:
-        absent(done.stderr)
-    return repository / ".venv-root" / "bin" / "python"
+    return beside_python(repository, "root")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -29,6 +32,20 @@ def needed(*programs: str, packages: str) -> None:
     missing = [name for name in programs if shutil.which(name, path=path) is None]
     if missing:
         absent(f"no {', '.join(missing)}: apt install {packages}")
+
+
+def beside_python(repository: Path, layer: str) -> Path:
+    """Return the Python of an environment beside `.venv`, which is made if need be."""
+    done = subprocess.run(
+        [sys.executable, "-P", str(repository / "environment" / "install.py"), layer],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    if done.returncode:
+        absent(done.stderr)
+    return repository / f".venv-{layer}" / "bin" / "python"
 
 
 def absent(reason: str) -> NoReturn:

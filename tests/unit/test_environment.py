@@ -133,7 +133,7 @@ def test_roots_environment_is_without_the_xrootd_package() -> None:
     assert "root" in pins("root")
 
 
-@pytest.mark.parametrize("name", [*LAYERS, "bootstrap", "image", "root"])
+@pytest.mark.parametrize("name", [*LAYERS, "bootstrap", "image", *lock.BESIDE])
 def test_every_pin_has_a_hash_and_no_address(name: str) -> None:
     text = (FOLDER / f"{name}.lock").read_text()
     pinned = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]
