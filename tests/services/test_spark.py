@@ -125,8 +125,8 @@ def refused(
     }
     yield started
     for process in started.values():
-        process.kill()
-        process.wait()
+        with process:
+            process.kill()
 
 
 @pytest.fixture(scope="module", params=["local", "cluster"])
@@ -211,8 +211,8 @@ def test_nothing_is_left_running(said: Any) -> None:
 def test_spark_ends_with_a_process_that_is_killed(
     spark_python: Path, tmp_path: Path
 ) -> None:
-    process = start(spark_python, tmp_path)
-    assert process.wait(200) == -9, process.communicate()
+    with start(spark_python, tmp_path) as process:
+        assert process.wait(300) == -9
     assert left_of(tmp_path) == []
 
 
