@@ -73,7 +73,7 @@ def _session(settings: Settings, conf: Mapping[str, str]) -> Any:  # noqa: ANN40
 
     if (active := SparkSession.getActiveSession()) is not None:
         return active
-    native = {**_FIXED, **_place(settings), **conf}
+    native = {**_FIXED, **where_spark_runs(settings), **conf}
     chosen = SparkConf().setAll(list(native.items()))
     log = new_session(settings).path / "tls" / "spark.log"  # goes if this process dies
     started: Any = None
@@ -95,30 +95,28 @@ def _session(settings: Settings, conf: Mapping[str, str]) -> Any:  # noqa: ANN40
     return SparkSession(started)
 
 
-def _place(settings: Settings) -> dict[str, str]:
+def where_spark_runs(settings: Settings) -> dict[str, str]:
     """Return where Spark runs: the master, and the address that workers call."""
-    size = size_here(settings)
-    master, address = settings.spark_master, "127.0.0.1"
+    size, master, address = size_here(settings), settings.spark_master, "127.0.0.1"
     host, port = host_and_port(master) or ("", 0)
-    where = settings.where("spark_master")
-    if master and (problem := tcp_problem(host, port, timeout=settings.timeout_s)):
-        what = "The master of Spark cannot be reached."
-        step = (
-            "Check that it runs, and its address; an empty spark_master computes here."
-        )
-        raise ClusterError(what, looked_at=f"{where}: {problem}", next_step=step)
+    what = step = problem = ""
     if master and not settings.spark_secret:
         what = "A cluster of Spark takes only those who know its secret."
         step = "Set spark_secret, or Spark's own _SPARK_AUTH_SECRET, to the master's."
+    elif master and not is_loopback(host) and not settings.dask_interface:
+        what = "Workers of Spark have to be told an address."
+        step = "Set dask_interface to one that they reach."
+    elif master and (problem := tcp_problem(host, port, timeout=settings.timeout_s)):
+        what = "The master of Spark cannot be reached."
+        step = "Check that it runs, and its address; without spark_master, Spark is "
+        step += "on this machine."
+    if what:
+        where = ": ".join(filter(None, (settings.where("spark_master"), problem)))
         raise ClusterError(what, looked_at=where, next_step=step)
-    if settings.dask_interface:
+    if master and not is_loopback(host):
         from distributed.utils import get_ip_interface
 
         address = get_ip_interface(settings.dask_interface)  # type: ignore[no-untyped-call]
-    elif master and not is_loopback(host):
-        what = "Workers of Spark have to be told an address."
-        step = "Set dask_interface to one that they reach."
-        raise ClusterError(what, looked_at=where, next_step=step)
     own = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
     paths = [Path(entry).absolute() for entry in sys.path]
     more = [str(one) for one in paths if not any(map(one.is_relative_to, own))]

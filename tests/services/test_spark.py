@@ -16,6 +16,9 @@ import psutil
 import pytest
 
 from agc.hists.io import load_histograms
+from casa_env.errors import ClusterError
+from casa_env.settings import load_settings
+from casa_env.workers.spark import where_spark_runs
 from support.programs import absent
 from support.spark import Standalone, logged, standalone
 
@@ -232,7 +235,35 @@ def test_workers_with_other_packages_are_refused(refused: Any) -> None:
 
 @pytest.mark.fault("clusters", "Spark's master is not there", "said at once")
 def test_a_master_that_is_not_there_is_said(spark_python: Path, tmp_path: Path) -> None:
-    environ = {"CASA_ENV_SPARK_MASTER": "spark://127.0.0.1:9"}
+    environ = {
+        "CASA_ENV_SPARK_MASTER": "spark://127.0.0.1:9",
+        "_SPARK_AUTH_SECRET": "any",
+    }
     found = answer(start(spark_python, tmp_path, **environ))["refused"]
     assert "cannot be reached" in found
     assert "127.0.0.1 port 9: connection refused" in found
+
+
+@pytest.mark.parametrize(
+    ("given", "step"),
+    [
+        ({}, "Set spark_secret"),
+        ({"spark_secret": "any"}, "Set dask_interface"),
+    ],
+)
+def test_a_cluster_elsewhere_needs_a_secret_and_an_address(
+    given: dict[str, str], step: str
+) -> None:
+    settings = load_settings(spark_master="spark://spark.example.org:7077", **given)
+    with pytest.raises(ClusterError) as caught:
+        where_spark_runs(settings)
+    assert caught.value.next_step.startswith(step)
+
+
+def test_without_a_master_an_interface_for_others_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CASA_ENV_DASK_INTERFACE", "ib0")
+    place = where_spark_runs(load_settings())
+    assert place["spark.driver.bindAddress"] == "127.0.0.1"
+    assert place["spark.master"].startswith("local[")
