@@ -3,8 +3,8 @@
 ``python environment/install.py lab`` creates or updates ``.venv`` so that it holds
 exactly what ``lab.lock`` pins, with hashes checked and bytecode compiled, and this
 repository's own distributions. Nothing happens where that is already so. ``root`` makes
-one beside it, ``.venv-root``, whose kernel JupyterLab offers as ``casa-root``; so does
-``differentiable``, with JAX.
+one beside it, ``.venv-root``, whose kernel JupyterLab offers as ``casa-root``; so do
+``spark`` and ``differentiable``, with JAX.
 
 It runs on a bare Python before anything is installed, so it needs the standard
 library only, and of this repository just `casa_env.settings.places`.
@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -49,11 +50,18 @@ LAYERS = ("lab", "test")
 #: beside what both have where they share files (measured, Python 3.11).
 BESIDE = {
     "root": ("Python with ROOT (Casa)", 810),
+    "spark": ("Python with Spark and ROOT (Casa)", 1_330),
     "differentiable": ("Python with JAX (Casa)", 610),
 }
 
+#: The one package that has no wheels, and is built by what its lock pins.
+BUILT = "pyspark"
+
 #: Where the C++ standard library's headers are: ROOT compiles code, without a compiler.
 HEADERS = (Path("/usr/include/c++"), "*/vector")
+
+#: The oldest Java that Spark 4.3 runs on.
+OLDEST_JAVA = 17
 
 
 class SetupError(Exception):
@@ -165,9 +173,10 @@ def create(layer: str, environ: dict[str, str]) -> None:
         _uv(uv, environ, "venv", *options, "--python", sys.executable, str(venv))
     stamp.unlink(missing_ok=True)
     lock = str(LOCKS / f"{layer}.lock")
-    # No builds: what a source distribution is built with is in no lock.
+    # No builds but one, whose own requirements are taken from the lock, hashes checked.
     sync = ("pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes")
-    sync += ("--no-build",)
+    sync += ("--only-binary", ":all:", "--no-binary", BUILT)
+    sync += ("--build-constraints", lock)
     _uv(uv, environ, *sync, "--python", str(python), lock)
     # Offline: nothing but this repository may come in here.
     options = ("--no-deps", "--no-build-isolation", "--offline", "--quiet")
@@ -192,6 +201,34 @@ def require_headers(folder: Path, pattern: str) -> None:
         f"ROOT needs the headers of the C++ standard library, and {folder} has none: "
         f"as root, apt-get update && apt-get install libstdc++-{newest}-dev (Debian, "
         "Ubuntu; 79 MB), or dnf install libstdc++-devel (Fedora, RHEL)"
+    )
+    raise SetupError(msg)
+
+
+def require_java(environ: dict[str, str]) -> None:
+    """Raise where Spark would find no Java to run on.
+
+    Raises
+    ------
+    SetupError
+        The message has the command that installs it.
+    """
+    home, path = environ.get("JAVA_HOME"), environ.get("PATH")
+    java = f"{home}/bin/java" if home else shutil.which("java", path=path)
+    said = ""
+    if java and os.access(java, os.X_OK):
+        done = subprocess.run(  # noqa: S603 - the user's own Java
+            [java, "-version"], env=environ, capture_output=True, text=True, check=False
+        )
+        said = done.stderr
+    version = re.search(r'version "(\d+)', said)
+    if version and int(version[1]) >= OLDEST_JAVA:
+        return
+    found = f"{java} is {version[1]}" if version else "none is in JAVA_HOME or on PATH"
+    msg = (
+        f"Spark needs Java {OLDEST_JAVA} or newer, and {found}: as root, apt-get "
+        "update && apt-get install default-jre-headless (Debian, Ubuntu; 189 MB), or "
+        "dnf install java-21-openjdk-headless (Fedora, RHEL)"
     )
     raise SetupError(msg)
 
@@ -304,8 +341,10 @@ def main() -> int:
         if reason:
             print(f"casa: {reason}", flush=True)
         environ |= extra
-        if layer == "root":
+        if layer in ("root", "spark"):
             require_headers(*HEADERS)
+        if layer == "spark":
+            require_java(environ)
         size = f", about {size_mb:,} MB beside .venv" if size_mb else ""
         words = f"casa: setting up {venv.name} from environment/{layer}.lock{size}"
         print(words, flush=True)

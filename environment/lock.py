@@ -35,7 +35,10 @@ APART = ("triton-test",)
 
 #: Locks of environments beside that of the others, which share code and clusters with
 #: it: what the first lock pins is constrained to the same version.
-BESIDE = ("root", "differentiable")
+BESIDE = ("root", "spark", "differentiable")
+
+#: The one package that has no wheels: its own program has to describe it.
+BUILT = "pyspark"
 
 #: Requirements of packages that are not followed.
 LEFT_OUT = "left-out.in"
@@ -97,8 +100,8 @@ def _compile(folder: Path, name: str, *options: str) -> None:
     command += ["--overrides", str(FOLDER / LEFT_OUT)]
     command += ["--no-header", "--no-emit-index-url", "--quiet", *options]
     # A source distribution may have to be run to be described; nothing new is run here,
-    # and what is locked is installed from wheels anyway.
-    command += ["--no-build"]
+    # where that one is pinned, and what is locked is installed from wheels anyway.
+    command += ["--only-binary", ":all:", "--no-binary", BUILT]
     subprocess.run(command, check=True, cwd=folder)  # noqa: S603 - our own words
 
 

@@ -104,6 +104,12 @@ class Table:
     dask_require: str = _row("compatible", "How much workers' packages must be ours",
         choices=("identical", "compatible", "off"))
 
+    # Spark, which has the size and the network of Dask's workers.
+    spark_master: str = _row(
+        "", "Spark's standalone master, spark://host:port; empty is this machine")
+    spark_secret: str = _row("", "What that master and its workers authenticate by",
+        "_SPARK_AUTH_SECRET", secret=True)
+
     # Data: caches, credentials, the object store, ServiceX.
     xcache_url: str = _row("", "The XRootD cache to read through, root://host:port")
     xcache_mode: str = _row(

@@ -133,6 +133,14 @@ def test_roots_environment_is_without_the_xrootd_package() -> None:
     assert "root" in pins("root")
 
 
+def test_sparks_environment_has_all_of_roots_and_what_builds_spark() -> None:
+    assert hashes("root").items() <= hashes("spark").items()
+    assert {lock.BUILT, "setuptools"} <= pins("spark").keys()
+    assert not {"xrootd", "fsspec-xrootd"} & pins("spark").keys()
+    # installing takes these from the lock, whose hashes it compares: see install.py
+    assert load("install").BUILT == lock.BUILT
+
+
 @pytest.mark.parametrize("name", [*LAYERS, "bootstrap", "image", *lock.BESIDE])
 def test_every_pin_has_a_hash_and_no_address(name: str) -> None:
     text = (FOLDER / f"{name}.lock").read_text()

@@ -15,8 +15,8 @@ import casa_env
 
 #: Lines of casa_env, docstrings and blank ones counted: they go up only with a reason
 #: in the commit that raises them.
-BUDGET_LINES = 6_395
-BUDGET_FILES = 32
+BUDGET_LINES = 6_571
+BUDGET_FILES = 33
 BUDGET_NAMES = 20
 
 #: The layers, the lowest first: a part imports from layers below its own, and within

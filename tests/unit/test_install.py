@@ -204,11 +204,12 @@ def test_an_environment_whose_python_was_removed_is_made_anew(
     assert install.needed("lab") == "lab"
 
 
-def test_an_environment_beside_it_is_another(install: ModuleType) -> None:
+@pytest.mark.parametrize("layer", ["root", "spark"])
+def test_an_environment_beside_it_is_another(install: ModuleType, layer: str) -> None:
     make_environment(install, "lab")
-    assert install.needed("root") == "root"
-    make_environment(install, "root")
-    assert install.needed("root") is None
+    assert install.needed(layer) == layer
+    make_environment(install, layer)
+    assert install.needed(layer) is None
     assert install.needed("lab") is None
     assert install.needed("test") == "test"
 
@@ -250,6 +251,30 @@ def test_without_the_headers_of_cpp_the_command_that_installs_them_is_said(
     (tmp_path / "12").mkdir()
     (tmp_path / "12" / "vector").touch()
     install.require_headers(tmp_path, "*/vector")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (None, "none is in JAVA_HOME or on PATH"),
+        ('openjdk version "11.0.25" 2024-10-15', "java is 11"),
+        ('openjdk version "17.0.15" 2025-04-15', None),
+        ('openjdk version "21" 2023-09-19', None),
+    ],
+)
+def test_without_a_java_that_spark_runs_on_the_command_that_installs_it_is_said(
+    install: ModuleType, tmp_path: Path, said: str | None, told: str | None
+) -> None:
+    if said is not None:
+        java = tmp_path / "java"
+        java.write_text(f"#!/bin/sh\necho '{said}' >&2\n")
+        java.chmod(0o755)
+    if told is None:
+        install.require_java({"PATH": str(tmp_path)})
+        return
+    with pytest.raises(install.SetupError, match=told) as caught:
+        install.require_java({"PATH": str(tmp_path)})
+    assert "apt-get install default-jre-headless" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from distributed import Client
+
 from agc.errors import (
     AnalysisError,
     MissingBranchError,
@@ -17,6 +19,7 @@ from agc.errors import (
 )
 from agc.hists.fill import dataset_histograms
 from agc.hists.run import CHUNK_SIZE, Result, collected, files_of
+from agc.hists.spark import spark_failures
 from agc.inputs.config import NOMINAL
 from agc.inputs.filesets import in_halves, require_entries
 from agc.inputs.metrics import Metrics
@@ -100,7 +103,7 @@ def run_rdataframe(
         for name, (_, _, histograms) in booked.items()
         for variable, histogram in histograms.items()
     }
-    _loop(root, loops, threads=executor is None)
+    _loop(root, loops, executor)
     output: dict[str, Any] = {}
     for name, (sample, labels, _) in booked.items():
         histograms = dataset_histograms(config, *sample)
@@ -187,17 +190,18 @@ def _kind_and_entries(
     return kind, int(entries)
 
 
-def _loop(root: Any, loops: list[Any], *, threads: bool) -> None:  # noqa: ANN401
+def _loop(root: Any, loops: list[Any], executor: Any) -> None:  # noqa: ANN401
     """Let all event loops run; raise what one of them raises."""
     pool = ThreadPoolExecutor(len(loops))
     try:
-        if threads:
+        if executor is None:
             root.RDF.RunGraphs(loops)
         else:  # ROOT's own way does the same, and keeps errors to itself
-            dask_jobqueue()  # which it imports, and cannot in a thread
+            if isinstance(executor, Client):
+                dask_jobqueue()  # which it imports, and cannot in a thread
             for _ in pool.map(lambda loop: loop.GetValue(), loops):
                 pass
-    except (root.std.exception, RuntimeError) as error:
+    except (root.std.exception, RuntimeError, *spark_failures()) as error:
         said = " ".join(redacted(str(error)).split())
         msg = f"RDataFrame failed: {said}; the lines above say more"
         raise AnalysisError(msg) from None
