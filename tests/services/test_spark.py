@@ -19,7 +19,7 @@ from agc.hists.io import load_histograms
 from casa_env.errors import ClusterError
 from casa_env.settings import load_settings
 from casa_env.workers.spark import where_spark_runs
-from support.programs import absent
+from support.programs import beside_python
 from support.spark import Standalone, logged, standalone
 
 REAL = "nanoAOD_2015_CMS_Open_Data_ttbar.root"
@@ -31,16 +31,7 @@ MARK = "CASA_TEST_OF_SPARK"
 @pytest.fixture(scope="module")
 def spark_python(repository: Path) -> Path:
     """Return the Python of the environment with Spark, which is made if need be."""
-    done = subprocess.run(
-        [sys.executable, "-P", str(repository / "environment" / "install.py"), "spark"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    if done.returncode:
-        absent(done.stderr)
-    return repository / ".venv-spark" / "bin" / "python"
+    return beside_python(repository, "spark")
 
 
 @pytest.fixture(scope="module")
