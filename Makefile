@@ -42,7 +42,8 @@ test: ## prove that everything works: unit, service and notebook tests
 	@$(PY) environment/system_packages.py $(if $(filter 0,$(APT)),--list,--install)
 	@status=0; $(PY) -m pytest -n 2 --dist loadfile tests/unit \
 		environment/fsspec-failover/tests || status=1; \
-	$(PY) -m pytest tests --ignore tests/unit --ignore tests/image || status=1; \
+	$(PY) -m pytest tests --ignore tests/unit --ignore tests/image \
+		--durations=20 --durations-min=20 || status=1; \
 	XDG_STATE_HOME="$$PWD/.cache/state" $(PY) -m pytest --nbval-lax \
 		--nbval-current-env -n 2 --dist loadfile \
 		$$(grep -L '"name": "casa-' notebooks/*.ipynb) || status=1; \

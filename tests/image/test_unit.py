@@ -50,6 +50,7 @@ def test_the_unit_tests_pass_in_the_image(
         [
             *("python", "-m", "pytest", "tests/unit", "-n", "2", "-q"),
             *("-p", "no:cacheprovider"),
+            *("-m", "not slow"),  # what takes long are numbers, the same outside
         ],
         *(f"--volume={repository / name}:/srv/casa/{name}:ro" for name in places),
         "--workdir=/srv/casa",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -322,6 +323,8 @@ def test_a_signal_stops_the_kernel_and_keeps_the_outputs(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # whoever started these tests may ignore it, as nohup does
+        preexec_fn=partial(signal.signal, number, signal.SIG_DFL),  # noqa: PLW1509 - one thread
     )
     while not at_work.exists():
         assert process.poll() is None

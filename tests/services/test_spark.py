@@ -79,7 +79,20 @@ def left_of(folder: Path, *, within: float = 20) -> list[str]:
         time.sleep(0.2)
 
 
+@pytest.fixture(scope="module")
+def stranger(
+    spark_python: Path, cluster: Standalone, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[subprocess.Popen[str]]:
+    """Start what does not know the secret; Spark gives up after a minute."""
+    guess = {"_SPARK_AUTH_SECRET": "guessed"}
+    folder = tmp_path_factory.mktemp("stranger")
+    with start(spark_python, folder, **cluster.environ | guess) as process:
+        yield process
+        process.kill()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("stranger")  # whose minute passes meanwhile
 def test_the_notebook_runs_on_a_cluster_with_the_same_bins(
     spark_python: Path, cluster: Standalone, repository: Path, tmp_path: Path
 ) -> None:
@@ -101,26 +114,6 @@ def test_the_notebook_runs_on_a_cluster_with_the_same_bins(
     assert {name: found[name] for name in expected} == expected
     rates = json.loads((tmp_path / "results" / "engines.json").read_text())
     assert len(rates) == 3
-
-
-@pytest.fixture(scope="module")
-def refused(
-    spark_python: Path, cluster: Standalone, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Start what the cluster should refuse; Spark gives up after a minute."""
-    folder, state = (
-        tmp_path_factory.mktemp("refused"),
-        {"_SPARK_AUTH_SECRET": "guessed"},
-    )
-    other = {"CASA_ENV_DASK_WORKER_PYTHON": sys.executable}
-    started = {
-        "secret": start(spark_python, folder, **cluster.environ | state),
-        "python": start(spark_python, folder, **cluster.environ | other),
-    }
-    yield started
-    for process in started.values():
-        with process:
-            process.kill()
 
 
 @pytest.fixture(scope="module", params=["local", "cluster"])
@@ -209,15 +202,20 @@ def test_spark_ends_with_a_process_that_is_killed(
 
 
 @pytest.mark.fault("security", "a wrong secret for Spark's master", "refused, in time")
-def test_who_does_not_know_the_secret_is_refused(refused: Any) -> None:
-    found = answer(refused["secret"])["refused"]
+def test_who_does_not_know_the_secret_is_refused(
+    stranger: subprocess.Popen[str],
+) -> None:
+    found = answer(stranger)["refused"]
     assert found.startswith("ClusterError: ")
     assert "guessed" not in found
 
 
 @pytest.mark.fault("clusters", "Spark's workers run another Python", "refused")
-def test_workers_with_other_packages_are_refused(refused: Any) -> None:
-    found = answer(refused["python"])["refused"]
+def test_workers_with_other_packages_are_refused(
+    spark_python: Path, cluster: Standalone, tmp_path: Path
+) -> None:
+    other = {"CASA_ENV_DASK_WORKER_PYTHON": sys.executable}
+    found = answer(start(spark_python, tmp_path, **cluster.environ | other))["refused"]
     assert found.startswith("EnvironmentMismatchError: ")
     assert "root" in found
 
