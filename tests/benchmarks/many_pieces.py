@@ -41,7 +41,6 @@ class Simulated:
     """Fills nothing, in the time that a real piece takes."""
 
     config: Config
-    work_s: float
     whole_files: bool = False
 
     def tally(self, piece: Piece, chunksize: int | None) -> dict[str, Any]:
@@ -51,7 +50,7 @@ class Simulated:
             "histograms": dataset_histograms(self.config, *piece.sample),
             "cutflow": {"all": EVENTS},
         }
-        time.sleep(max(0.0, self.work_s - (time.perf_counter() - begin)))
+        time.sleep(max(0.0, WORK_S - (time.perf_counter() - begin)))
         tally = tally_of(piece.sample, output, n_events=EVENTS, n_bytes=0)
         entries = EVENTS * PIECES_PER_FILE if chunksize else None
         return found_in(piece, tally, entries, begin)
@@ -105,7 +104,7 @@ def run(client: Any, config: Config, pieces: int) -> float:
     begin = time.perf_counter()
     result = run_analysis(
         fileset(pieces),
-        Simulated(config, WORK_S),
+        Simulated(config),
         DaskExecutor(client=client, status=False),
         chunksize=EVENTS,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from support.programs import beside_python
+from support.programs import beside_python, run_beside
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +81,7 @@ def test_the_notebook_optimises_and_says_what_is_left(
     jax_python: Path, repository: Path, tmp_path: Path
 ) -> None:
     notebook = repository / "notebooks" / "agc-differentiable.ipynb"
-    words = ["run", str(notebook), "--output", str(tmp_path / "n.ipynb")]
-    words += ["-p", f"OUTPUT_FOLDER={tmp_path / 'results'}"]
-    command = [jax_python, "-P", "-m", "casa_env", *words]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=900
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    run_beside(jax_python, notebook, tmp_path)
     for name in ("soft", "gradients", "path", "uncertainty"):
         assert (tmp_path / "results" / f"{name}.png").stat().st_size > 10_000
     cells = nbformat.read(tmp_path / "n.ipynb", as_version=4).cells

@@ -16,7 +16,7 @@ import pytest
 from agc.hists.io import load_histograms
 from support import xrootd
 from support.nanoaod import random_events, write_file
-from support.programs import beside_python
+from support.programs import beside_python, run_beside
 
 REAL = "nanoAOD_2015_CMS_Open_Data_ttbar.root"
 
@@ -114,13 +114,7 @@ def test_the_notebook_runs_all_engines_with_the_same_bins(
     root_python: Path, repository: Path, tmp_path: Path
 ) -> None:
     notebook = repository / "notebooks" / "agc-ttbar-rdataframe.ipynb"
-    words = ["run", str(notebook), "--output", str(tmp_path / "n.ipynb")]
-    words += ["-p", f"OUTPUT_FOLDER={tmp_path / 'results'}"]
-    command = [root_python, "-P", "-m", "casa_env", *words]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=900
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    run_beside(root_python, notebook, tmp_path)
     found = load_histograms(tmp_path / "results" / "histograms.json")
     expected = load_histograms(repository / "notebooks" / "inputs" / "reference.json")
     for name, histogram in expected.items():

@@ -19,7 +19,7 @@ from agc.hists.io import load_histograms
 from casa_env.errors import ClusterError
 from casa_env.settings import load_settings
 from casa_env.workers.spark import where_spark_runs
-from support.programs import beside_python
+from support.programs import beside_python, run_beside
 from support.spark import Standalone, logged, standalone
 
 REAL = "nanoAOD_2015_CMS_Open_Data_ttbar.root"
@@ -97,17 +97,7 @@ def test_the_notebook_runs_on_a_cluster_with_the_same_bins(
     spark_python: Path, cluster: Standalone, repository: Path, tmp_path: Path
 ) -> None:
     notebook = repository / "notebooks" / "agc-ttbar-spark.ipynb"
-    words = ["run", str(notebook), "--output", str(tmp_path / "n.ipynb")]
-    words += ["-p", f"OUTPUT_FOLDER={tmp_path / 'results'}"]
-    done = subprocess.run(
-        [spark_python, "-P", "-m", "casa_env", *words],
-        env=os.environ | cluster.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    done = run_beside(spark_python, notebook, tmp_path, **cluster.environ)
     assert cluster.secret not in done.stdout + (tmp_path / "n.ipynb").read_text()
     found = load_histograms(tmp_path / "results" / "histograms.json")
     expected = load_histograms(repository / "notebooks" / "inputs" / "reference.json")

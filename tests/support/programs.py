@@ -48,6 +48,24 @@ def beside_python(repository: Path, layer: str) -> Path:
     return repository / f".venv-{layer}" / "bin" / "python"
 
 
+def run_beside(
+    python: Path, notebook: Path, folder: Path, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a notebook to its end by such a Python; ``results`` in the folder is its."""
+    words = ["run", str(notebook), "--output", str(folder / "n.ipynb")]
+    words += ["-p", f"OUTPUT_FOLDER={folder / 'results'}"]
+    done = subprocess.run(
+        [python, "-P", "-m", "casa_env", *words],
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
 def absent(reason: str) -> NoReturn:
     """Skip on a user's machine, fail in CI."""
     if os.environ.get("CI"):

@@ -164,6 +164,6 @@ def for_all_files(
 ) -> dict[str, Any]:
     """Run a task; its sums are not by file, which memory could not hold for many."""
     found = task(piece, chunksize=chunksize)
-    (sums,) = found["sums"][piece.dataset].values() or ({},)
-    found["sums"] = {piece.dataset: {"": sums} if sums else {}}
+    sums = list(found["sums"][piece.dataset].values())
+    found["sums"] = {piece.dataset: {"": sums[0]} if sums else {}}
     return found

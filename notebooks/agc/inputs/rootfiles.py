@@ -94,7 +94,7 @@ def opened_tree(
     before = root_file.file.source.num_requested_bytes if root_file else 0
     whole = False
     try:
-        if root_file is None or known != (stamp or _begin(root_file)) or options:
+        if root_file is None or options or known != (stamp or _begin(root_file)):
             _close(root_file)
             before, root_file = 0, None  # if it cannot be opened
             root_file = uproot.open(
