@@ -55,8 +55,6 @@ TIE = 1e-7
 EVENLY = 0.25
 #: Newton's method: steps, and the largest one of any parameter.
 STEPS, LARGEST_STEP = 15, 0.5
-#: The chances of up to so many events where one is expected.
-POISSON = np.cumsum([np.exp(-1) / np.prod(np.arange(1.0, n + 1)) for n in range(12)])
 _N = np.arange(1.0, 7)
 _ALTERNATING = (-1.0) ** _N
 #: From value, slope and curvature at +1 and -1 to the coefficients of the powers 1 to
@@ -130,48 +128,42 @@ def events_of(
     Replicas come after the events as they are: bootstraps, in each of which an event
     counts as often as Poisson's distribution says, the same in all of its entries.
     """
-    found: list[tuple[int, float, str, dict[str, Any]]] = []
+    found: list[tuple[float, str, dict[str, Any], Any]] = []
     for i, (name, sums) in enumerate(sorted(result.sums.items())):
-        for (process, _), columns in sums["output"]["columns"].items():
-            kept = {key: column.value for key, column in columns.items()}
-            weight = result.weights[name] * (1 if half is None else 2)
-            found.append((i, weight, process, kept))
-    width = max(int(one["jets"].max(initial=1)) for *_, one in found)
+        weight = result.weights[name] * (1 if half is None else 2)
+        parts = [
+            (process, {key: column.value for key, column in columns.items()})
+            for (process, _), columns in sums["output"]["columns"].items()
+        ]
+        every = np.unique(np.concatenate([one["event"] for _, one in parts]))
+        times = np.random.default_rng(i).poisson(1.0, (len(every), 1 + replicas))
+        times[:, 0] = 1
+        for process, one in parts:
+            found.append(
+                (weight, process, one, times[np.searchsorted(every, one["event"])])
+            )
+    width = max(int(one["jets"].max(initial=1)) for _, _, one, _ in found)
     batches = []
-    for i, weight, process, one in found:
+    for weight, process, one, times in found:
         n = len(one["ht"])
         weights = np.zeros((n, len(config.variations)))
-        for row, name in enumerate(config.variations):
-            if name in one:
-                each = config.constants.get(name, in_steps(one[name]))
+        for row, variation in enumerate(config.variations):
+            if variation in one:
+                each = config.constants.get(variation, in_steps(one[variation]))
                 weights[:, row] = each * weight
         there = np.arange(width) < one["jets"][:, None]
         tags, masses = np.full(there.shape, NO_JET), np.zeros(there.shape)
         tags[there], masses[there] = one["tags"] - TIE, one["masses"] + TIE
         kept = (half is None) | (one["event"] // 2 % 2 == half)
-        every = (tags, masses, one["ht"] + TIE, weights, one["event"] % 2**32)
-        cut = [_batched(column[kept]) for column in every]
+        filled = (tags, masses, one["ht"] + TIE, weights, times.astype(float))
+        cut = [_batched(column[kept]) for column in filled]
         number = [*config.processes, config.data].index(process)
-        batches.append([*cut, np.full(len(cut[0]), number), np.full(len(cut[0]), i)])
+        batches.append([*cut, np.full(len(cut[0]), number)])
     arrays = map(np.concatenate, zip(*batches, strict=True))
-    tags, masses, ht, weights, event, process_of, dataset = map(jnp.asarray, arrays)
-    factors = _factors(dataset, event, replicas)
+    tags, masses, ht, weights, factors, process_of = map(jnp.asarray, arrays)
     columns = (tags, masses, weights, factors)
     tags, masses, weights, factors = (jnp.swapaxes(one, 1, 2) for one in columns)
     return Events(tags, masses, ht, weights, factors, process_of)
-
-
-def _factors(dataset: Any, event: Any, replicas: int) -> Any:  # noqa: ANN401 - arrays
-    """Return how often entries count: once, and as Poisson says, as (…, replica)."""
-    found = jnp.ones((*event.shape, 1))
-    if replicas:
-        fold = jax.random.fold_in
-        of_dataset = jax.vmap(fold, (None, 0))(jax.random.key(0), dataset)
-        keys = jax.vmap(jax.vmap(fold, (None, 0)))(of_dataset, event)
-        uniform = jax.vmap(jax.vmap(lambda key: jax.random.uniform(key, replicas)))
-        drawn = jnp.searchsorted(jnp.asarray(POISSON), uniform(keys))
-        found = jnp.concatenate([found, drawn], axis=-1)
-    return found
 
 
 def _batched(entries: Any) -> Any:  # noqa: ANN401 - an array
