@@ -41,6 +41,14 @@ STEERING = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep on one process what shares services: a folder of them, or else a file."""
+    for item in items:
+        services = item.path.parent.parent.name == "services"
+        shared = item.path.parent.name if services else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(shared))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory

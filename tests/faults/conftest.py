@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-ROWS = pytest.StashKey[dict[str, tuple[str, str, str]]]()
 VERDICTS = {"passed": "holds", "skipped": "not tried here", "failed": "BROKEN"}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[ROWS] = {}
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    rows = session.config.stash.get(ROWS, {})
-    for item in session.items:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Send a test's row along with its outcome, from whichever process runs it."""
+    for item in items:
         if mark := item.get_closest_marker("fault"):
-            area, injected, wanted = mark.args
-            rows[item.nodeid] = (area, injected, wanted)
+            item.user_properties.append(("fault", mark.args))
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    rows = config.stash.get(ROWS, {})
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    rows: dict[str, tuple[str, str, str]] = {}
     verdicts: dict[str, str] = {}
     for outcome in ("passed", "skipped", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
-            if getattr(report, "nodeid", "") in rows:
+            if row := dict(getattr(report, "user_properties", ())).get("fault"):
+                rows[report.nodeid] = tuple(row)
                 verdicts[report.nodeid] = VERDICTS.get(outcome, "BROKEN")
     if not verdicts:
         return
