@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 VERDICTS = {"passed": "holds", "skipped": "not tried here", "failed": "BROKEN"}
 
