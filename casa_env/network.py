@@ -19,6 +19,7 @@ DEFAULT_PORTS: Final = {
     "root": 1094,
     "roots": 1094,
     "xroot": 1094,
+    "xroots": 1094,
     "tcp": 8786,
     "tls": 8786,
 }

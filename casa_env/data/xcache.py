@@ -15,6 +15,8 @@ from casa_env.settings import Settings, load_settings
 #: What an XRootD cache can be asked for; and what `fsspec_failover` can read, besides.
 _XROOTD: Final = ("root", "xroot")
 _REMOTE: Final = (*_XROOTD, "https", "s3")
+#: What only `fsspec_failover` can read: fsspec has no such protocol.
+_XROOTD_TLS: Final = ("roots", "xroots")
 
 _T = TypeVar("_T")
 
@@ -192,6 +194,8 @@ def _through(cache: str, url: str, settings: Settings) -> str:
 def _ours(url: str, settings: Settings) -> bool:
     """Tell whether the site has rules for a URL that no cache has: a token, a key."""
     scheme, separator, _ = url.partition("://")
+    if scheme in _XROOTD_TLS:
+        return True
     if not separator or scheme not in _REMOTE:
         return False
     if scheme == "s3":

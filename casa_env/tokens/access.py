@@ -80,7 +80,7 @@ def _refusal(url: str, token: bearer.BearerToken) -> CredentialsError:
     if token.audience and not bearer.is_for(token, (host,)):
         problem, kind = ": it is for other services", "audience"
         step = f"Get a token whose audience is {host}."
-    elif not bearer.allows(token, "storage.read", path):
+    elif token.issuer and not bearer.allows(token, "storage.read", path):
         problem, kind = ": it does not allow this to be read", "scope"
         step = f"Get a token with the scope storage.read: and a folder above {path}."
     else:

@@ -91,9 +91,12 @@ def parse_token(text: str, *, origin: str) -> BearerToken:
         step = "Get a new token; its file holds the token and nothing else."
         raise CredentialsError(what, looked_at=origin, next_step=step, kind="invalid")
     claims: Any = None
-    with contextlib.suppress(ValueError, RecursionError):  # what is no JWT has none
-        _, content, _ = text.split(".")
-        claims = json.loads(base64.urlsafe_b64decode(content + "=="))
+    with contextlib.suppress(ValueError, TypeError, RecursionError):  # others have none
+        match text.split("."):
+            case [_, content, _]:
+                claims = json.loads(base64.urlsafe_b64decode(content + "=="))
+            case [content]:
+                claims = _caveats(base64.urlsafe_b64decode(content + "=="))
     if not isinstance(claims, dict):
         claims = {}
     scope = claims.get("scope")
@@ -107,6 +110,34 @@ def parse_token(text: str, *, origin: str) -> BearerToken:
         audience=_texts(claims.get("aud")),
         scopes=_texts(scope.split() if isinstance(scope, str) else scope),
     )
+
+
+def _caveats(content: bytes) -> dict[str, Any]:
+    """Return what a macaroon of the format's first version says, as a JWT's claims.
+
+    A packet is its length in four digits, a key, a value. Caveats are those of XRootD
+    and dCache. All of them hold: the first end, and what each list of activities has.
+    """
+    found: dict[str, list[str]] = {}
+    while content:
+        length = int(content[:4], 16)
+        if length <= len("0000"):
+            raise ValueError(length)
+        key, _, value = content[4:length].decode(errors="replace").partition(" ")
+        content, value = content[length:], value.rstrip("\n")
+        if key == "cid":
+            key, _, value = value.partition(":")
+        found.setdefault(key, []).append(value)
+    activities = [set(text.split(",")) for text in found.get("activity", ())]
+    allowed = set.intersection(*activities) if activities else {"DOWNLOAD"}
+    path = found.get("path", ["/"])[-1]
+    ends = [dt.datetime.fromisoformat(text) for text in found.get("before", ())]
+    return {
+        "exp": min(ends).timestamp() if ends else None,
+        "iss": found.get("location"),
+        "sub": found.get("name"),
+        "scope": [f"storage.read:{path}"] if "DOWNLOAD" in allowed else [],
+    }
 
 
 def _seconds(claim: object) -> float | None:

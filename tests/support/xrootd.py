@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -142,43 +144,87 @@ def with_tokens(
     namespace of its own in which ours is one of the system's.
     """
     required_root("give a server a view of its own of the system's authorities")
-    data = folder / name
     scitokens = folder / f"{name}-scitokens.cfg"
     scitokens.write_text(
         f"[Global]\naudience = {audience}\nonmissing = deny\n\n"
         f"[Issuer casa]\nissuer = {issuer}\nbase_path = /store\n"
         f"map_subject = False\ndefault_user = {USER}\n"
     )
-    cert, key = folder / f"{name}.crt", folder / f"{name}.key"
-    shutil.copy(certificate.cert, cert)
-    shutil.copy(certificate.key, key)
-    key.chmod(0o400)
     system = Path("/etc/ssl/certs/ca-certificates.crt")
     bundle = folder / f"{name}-bundle.crt"
     bundle.write_text(system.read_text() + authority.read_text())
     keys = folder / f"{name}-xdg"
     keys.mkdir()
-    port = free_port()
     lines = [
-        "xrootd.seclib libXrdSec.so",
         "sec.protocol ztn",
         "sec.protocol unix",
         "sec.protbind * only ztn unix",
-        "ofs.authorize 1",
         f"ofs.authlib libXrdAccSciTokens.so config={scitokens}",
+        "scitokens.trace all",
+    ]
+    server = _over_tls(folder, name, certificate, authority, [*lines, extra])
+    mount = f'mount --bind {bundle} {system} && exec "$@"'
+    server.prefix = ["unshare", "--mount", "sh", "-c", mount, "sh"]
+    server.environ = {"XDG_CACHE_HOME": str(keys)}
+    return server
+
+
+def with_macaroons(
+    folder: Path,
+    *,
+    name: str,
+    certificate: Certificate,
+    authority: Path,
+    users: Mapping[str, str],
+) -> Server:
+    """Return a data server that makes macaroons for users, and takes nothing else.
+
+    A user's certificate has the user as its common name; each may read one folder.
+    """
+    key = folder / f"{name}-secret"
+    key.write_bytes(base64.encodebytes(secrets.token_bytes(64)))  # in lines
+    key.chmod(0o400)
+    names, rights = folder / f"{name}-names", folder / f"{name}-rights"
+    names.write_text("".join(f'"/CN={user}" {user}\n' for user in users))
+    rights.write_text("".join(f"u {user} {path} rl\n" for user, path in users.items()))
+    lines = [
+        "all.sitename CASA",
+        # with another protocol beside it, a connection that had a token would do
+        "sec.protocol ztn -tokenlib libXrdMacaroons.so",
+        "sec.protbind * only ztn",
+        "ofs.authlib libXrdMacaroons.so",
+        "http.exthandler xrdmacaroons libXrdMacaroons.so",
+        f"macaroons.secretkey {key}",
+        f"acc.authdb {rights}",
+        f"http.gridmap {names}",
+    ]
+    return _over_tls(folder, name, certificate, authority, lines)
+
+
+def _over_tls(
+    folder: Path,
+    name: str,
+    certificate: Certificate,
+    authority: Path,
+    lines: Sequence[str],
+) -> Server:
+    """Return a data server that asks who it is, over TLS, by root:// and https://."""
+    cert, key = folder / f"{name}.crt", folder / f"{name}.key"
+    shutil.copy(certificate.cert, cert)
+    shutil.copy(certificate.key, key)
+    key.chmod(0o400)
+    port, data = free_port(), folder / name
+    common = [
+        "xrootd.seclib libXrdSec.so",
+        "ofs.authorize 1",
         f"xrd.tls {cert} {key}",
         f"xrd.tlsca certfile {authority}",
         "xrootd.tls login session",
         "http.header2cgi Authorization authz",
         f"xrd.protocol http:{port} libXrdHttp.so",
-        "scitokens.trace all",
     ]
-    text = "\n".join([*lines, extra])
-    _, config = _configured(folder, data, text, port=port)
-    mount = f'mount --bind {bundle} {system} && exec "$@"'
-    prefix = ["unshare", "--mount", "sh", "-c", mount, "sh"]
-    environ = {"XDG_CACHE_HOME": str(keys)}
-    return Server(name, folder, port, config, data, prefix, environ)
+    text = "\n".join([*common, *lines])
+    return Server(name, folder, *_configured(folder, data, text, port=port), data)
 
 
 @contextlib.contextmanager

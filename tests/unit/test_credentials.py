@@ -7,7 +7,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from casa_env.errors import CredentialsError
@@ -28,6 +28,7 @@ from casa_env.tokens.bearer import (
     token_value,
 )
 from fsspec_failover.hooks import Hooks, installed
+from support import macaroons
 from support.tokens import Issuer, base64url
 
 ISSUER = Issuer("https://issuer.example.org")
@@ -215,6 +216,47 @@ def test_the_value_is_in_no_repr_no_text_and_no_description() -> None:
     shown = [repr(token), str(token), token.described(0.0), repr(settings)]
     for secret in [value, *value.split(".")]:
         assert not [text for text in shown if secret in text]
+
+
+MACAROON = (
+    (b"location", b"CASA"),
+    (b"identifier", b"\xff"),
+    (b"cid", b"name:alice"),
+    (b"cid", b"activity:READ_METADATA,DOWNLOAD,LIST"),
+    (b"cid", b"path:/store/a/"),
+    (b"cid", b"before:2026-11-28T12:00:00Z"),
+)
+
+
+@pytest.mark.parametrize(
+    ("added", "scopes", "ends"),
+    [
+        ((), ("storage.read:/store/a/",), 1795867200),
+        ((b"path:/store/a/b",), ("storage.read:/store/a/b",), 1795867200),
+        ((b"before:2026-11-28T11:59:00Z",), ("storage.read:/store/a/",), 1795867140),
+        ((b"before:2036-11-28T11:59:00Z",), ("storage.read:/store/a/",), 1795867200),
+        ((b"activity:LIST,UPLOAD",), (), 1795867200),
+        ((b"activity:DOWNLOAD",), ("storage.read:/store/a/",), 1795867200),
+    ],
+)
+def test_a_macaroons_caveats_are_its_claims(
+    added: tuple[bytes, ...], scopes: tuple[str, ...], ends: int
+) -> None:
+    parts = [
+        *MACAROON,
+        *((b"cid", one) for one in added),
+        (b"signature", b"\x00\n\xfe"),
+    ]
+    token = parse_token(macaroons.packed(parts), origin="here")
+    assert (token.scopes, token.expires_at) == (scopes, ends)
+    assert (token.issuer, token.subject) == ("CASA", "alice")
+
+
+@given(st.lists(st.binary(max_size=20).map(lambda one: (b"cid", one))))
+@example([(b"cid", b"before:2026-01-01"), (b"cid", b"before:2026-01-01T00:00:00Z")])
+@example([(b"cid", b"before:0001-01-01")])
+def test_no_caveats_make_parsing_fail(parts: list[tuple[bytes, bytes]]) -> None:
+    assert parse_token(macaroons.packed(parts) or "x", origin="here").origin == "here"
 
 
 def test_claims_cannot_steer_a_terminal() -> None:

@@ -111,11 +111,13 @@ class _XRootDSource(Source):
         name = xrootd.login_name(token)
         hostid = f"{name}@{self._netloc}" if name else urlsplit(self.url).netloc
 
+        scheme = urlsplit(self.url).scheme
+
         def make() -> xrootd.GuardedXRootDFileSystem:
             xrootd.bound_waiting()
-            return xrootd.GuardedXRootDFileSystem(hostid, loop=self._loop)
+            return xrootd.GuardedXRootDFileSystem(hostid, scheme, loop=self._loop)
 
-        system = await _kept(("root", hostid, id(self._loop)), make)
+        system = await _kept((scheme, hostid, id(self._loop)), make)
         if token is not None and not system.opened(self._path):
             await system.log_in(token, timeout=int(self.options.timeout_s) or 1)
         return system, self._path
@@ -127,7 +129,8 @@ class _XRootDSource(Source):
 
     def forget(self) -> None:
         for key, system in list(FILESYSTEMS.items()):
-            if key[0] == "root" and key[1].rpartition("@")[2] == self._netloc:
+            xrootd = _KINDS.get(key[0]) is _XRootDSource
+            if xrootd and key[1].rpartition("@")[2] == self._netloc:
                 self._loop.call_soon_threadsafe(system.forget, self._path)
 
     @property
@@ -207,8 +210,7 @@ class _OtherSource(Source):
 
 
 _KINDS: Final[dict[str, type[Source]]] = {
-    "root": _XRootDSource,
-    "xroot": _XRootDSource,
+    **dict.fromkeys(("root", "roots", "xroot", "xroots"), _XRootDSource),
     "http": _HttpsSource,
     "https": _HttpsSource,
     "s3": _StoreSource,

@@ -13,7 +13,11 @@ SCHEME: Final = "failover://"
 SEPARATOR: Final = "|"
 
 #: The ports of URLs that name none.
-_PORTS: Final = {"http": 80, "https": 443, "root": 1094, "xroot": 1094}
+_PORTS: Final = {
+    "http": 80,
+    "https": 443,
+    **dict.fromkeys(("root", "roots", "xroot", "xroots"), 1094),
+}
 
 
 def failover_url(*sources: str) -> str:

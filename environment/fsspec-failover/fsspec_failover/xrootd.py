@@ -68,11 +68,10 @@ def login_name(token: str | None) -> str:
 class GuardedXRootDFileSystem(XRootDFileSystem):
     """A server's files, with our name for the token in its ``hostid``."""
 
-    protocol = "root"
-
-    def __init__(self, hostid: str, **options: Any) -> None:
+    def __init__(self, hostid: str, scheme: str = "root", **options: Any) -> None:
         super().__init__(hostid, locate_all_sources=False, **options)
-        url = f"root://{hostid}/?xrd.wantprot={PROTOCOLS}"
+        self.protocol = scheme  # with an s at its end, nothing goes in clear text
+        url = f"{scheme}://{hostid}/?xrd.wantprot={PROTOCOLS}"
         self._myclient = client.FileSystem(url)
 
     def unstrip_protocol(self, name: str) -> str:
@@ -86,7 +85,7 @@ class GuardedXRootDFileSystem(XRootDFileSystem):
         """Let this host check a token; the connection is then used for the files."""
         async with _LOGGING_IN:
             with _offered(token):
-                system = client.FileSystem(f"root://{self.hostid}/")
+                system = client.FileSystem(f"{self.protocol}://{self.hostid}/")
                 status, _ = await _async_wrap(system.ping)(timeout=timeout)
         if not status.ok:
             msg = f"Failed to log in: {status.message}"
