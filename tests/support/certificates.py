@@ -61,6 +61,18 @@ class Authority:
         return files
 
 
+def expired_for(certificate: Path, authority_key: Path) -> bytes:
+    """Return a certificate for the same key that was good until yesterday, PEM."""
+    old = x509.load_pem_x509_certificate(certificate.read_bytes())
+    signing = serialization.load_pem_private_key(authority_key.read_bytes(), None)
+    assert isinstance(signing, ec.EllipticCurvePrivateKey)
+    key = old.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    ended = _builder(old.subject, old.issuer, key, expired=True)
+    signed = ended.sign(signing, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM)
+
+
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,

@@ -59,6 +59,21 @@ def wait_for(
         time.sleep(0.05)
 
 
+def wait_for_port(
+    process: subprocess.Popen[bytes], port: int, *, log: Path, timeout: float = 60
+) -> None:
+    """Wait until a server listens on loopback; fail with its log if it does not."""
+    deadline = time.monotonic() + timeout
+    while True:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            msg = f"nobody listens on {port}:\n{log.read_text(errors='replace')}"
+            raise TimeoutError(msg)
+        time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def dask_worker(
     folder: Path,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.processes import free_port, running
+from support.processes import free_port, running, wait_for_port
 
 KEY, SECRET = "casakey", "casasecret"
 
@@ -51,13 +50,5 @@ def object_store(folder: Path, *buckets: str) -> Iterator[Store]:
     command += ["--cache-dir", str(folder / "cache"), str(content)]
     log = folder / "rclone.log"
     with running(command, log=log) as process:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                msg = f"no answer from the store:\n{log.read_text()}"
-                raise TimeoutError(msg)
-            time.sleep(0.05)
+        wait_for_port(process, port, log=log)
         yield Store(content, f"127.0.0.1:{port}")
