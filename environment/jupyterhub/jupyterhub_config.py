@@ -32,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 ENVIRONMENT = HERE.parent
 # By its whole path: what traitlets does not find it leaves out without a word.
 load_subconfig(str(HERE / "token_renewal.py"))  # noqa: F821 - JupyterHub's, too
+load_subconfig(str(HERE / "groups.py"))  # noqa: F821 - the same
 HUB_URL = os.environ["HUB_URL"].rstrip("/")
 ISSUER = os.environ["OIDC_ISSUER"].rstrip("/")
 USERS = Path(os.environ["HUB_USERS"])
@@ -126,7 +127,7 @@ c.GenericOAuthenticator.oauth_callback_url = f"{HUB_URL}/hub/oauth_callback"
 c.GenericOAuthenticator.userdata_from_id_token = True
 c.GenericOAuthenticator.username_claim = account
 c.GenericOAuthenticator.scope = os.environ.get(
-    "OIDC_SCOPE", "openid profile offline_access storage.read:/"
+    "OIDC_SCOPE", "openid profile offline_access wlcg.groups storage.read:/"
 ).split()
 c.GenericOAuthenticator.extra_authorize_params = {"prompt": "consent"}
 c.GenericOAuthenticator.allow_all = True  # whoever got an account above

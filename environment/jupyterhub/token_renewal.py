@@ -59,7 +59,10 @@ async def exchange(
     answer = {"id_token": auth_state.get("id_token"), "refresh_token": old} | answer
     about = auth_state[authenticator.user_auth_state_key]
     new = authenticator.build_auth_state_dict(answer, about)
-    return {"name": user.name, "auth_state": new}
+    model = {"name": user.name, "auth_state": new}
+    if authenticator.manage_groups:  # JupyterHub wants them named each time
+        model["groups"] = sorted(await authenticator.get_user_groups(new))
+    return model
 
 
 c.Authenticator.enable_auth_state = True  # encrypted with JUPYTERHUB_CRYPT_KEY

@@ -37,8 +37,9 @@ def values(repository: Path) -> Any:
     """Return the values, with the file that `helm --set-file` adds."""
     folder = repository / "environment" / "jupyterhub"
     values = yaml.safe_load((folder / "values.yaml").read_text())
-    renewal = (folder / "token_renewal.py").read_text()
-    values["hub"]["extraFiles"]["token-renewal"]["stringData"] = renewal
+    for name, file in (("token-renewal", "token_renewal.py"), ("groups", "groups.py")):
+        extra = values["hub"]["extraFiles"][name]
+        extra["stringData"] = (folder / file).read_text()
     return values
 
 

@@ -13,12 +13,18 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
   }],
-  scopes: ['openid', 'profile', 'offline_access', 'storage.read:/'],
-  claims: { openid: ['sub'], profile: ['preferred_username'] },
+  scopes: ['openid', 'profile', 'offline_access', 'wlcg.groups', 'storage.read:/'],
+  claims: {
+    openid: ['sub'], profile: ['preferred_username'], 'wlcg.groups': ['wlcg.groups'],
+  },
   conformIdTokenClaims: false, // the hub reads the name from the identity token
   findAccount: (_, id) => ({
     accountId: id,
-    claims: () => ({ sub: id, preferred_username: id.split(/ as |-of-/).pop() }),
+    claims: () => ({
+      sub: id,
+      preferred_username: id.split(/ as |-of-/).pop(),
+      'wlcg.groups': id === 'sub-of-alice' ? ['/casa', '/casa/large'] : ['/casa'],
+    }),
   }),
   features: {
     devInteractions: { enabled: true },

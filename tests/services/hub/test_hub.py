@@ -131,6 +131,22 @@ def test_the_token_is_renewed_while_the_session_runs(user: HubUser) -> None:
     assert float(str(claims(second)["exp"])) > time.time()
 
 
+def test_the_hub_knows_the_providers_groups_also_after_a_renewal(
+    user: HubUser, other: HubUser
+) -> None:
+    ask = """
+import json, os, urllib.request
+address = os.environ["JUPYTERHUB_API_URL"] + "/user"
+headers = {"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]}
+answer = urllib.request.urlopen(urllib.request.Request(address, headers=headers))
+print(json.dumps(json.load(answer)["groups"]))
+"""
+    for _ in range(2):
+        assert set(json.loads(user.run(ask))) == {"/casa", "/casa/large"}
+        assert json.loads(other.run(ask)) == ["/casa"]
+        read_until(user, other_than=read_until(user, other_than=""))
+
+
 def test_doctor_is_green_in_the_lab(user: HubUser) -> None:
     read_until(user, other_than="")
     code = (
