@@ -334,6 +334,7 @@ def test_advice_that_cannot_be_followed_is_not_given(tmp_path: Path, good: str) 
     assert "on_bad_file" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("inputs", "columns of any shape or type", "right, or refused")
 def test_columns_of_any_kind_are_read_right_or_refused(request: Any) -> None:
     """In a process of its own: memory beyond an array would end this one."""

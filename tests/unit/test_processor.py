@@ -118,6 +118,7 @@ def test_the_processor_equals_the_oracle_on_the_shipped_sample(
     assert sum(h.sum().value for h in ours.values()) > 0
 
 
+@pytest.mark.slow
 @ENGINES
 @pytest.mark.parametrize("chunksize", [311, 200_000])
 def test_no_event_is_both_in_a_template_and_in_the_pseudo_data(
@@ -287,6 +288,7 @@ def reference(small_fileset: dict[str, Any]) -> Any:
     return result
 
 
+@pytest.mark.slow
 @ENGINES
 @pytest.mark.parametrize("chunksize", [1, 7, 1000, 200_000])
 def test_the_result_does_not_depend_on_the_chunk_size(
@@ -309,6 +311,7 @@ def test_the_result_does_not_depend_on_the_order_of_files(
     assert_identical(result.histograms, reference.histograms)
 
 
+@pytest.mark.slow
 @ENGINES
 def test_the_result_does_not_depend_on_processes(
     engine: str, small_fileset: dict[str, Any], reference: Any

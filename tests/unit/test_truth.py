@@ -99,6 +99,7 @@ def test_what_is_learned_from_has_one_right_permutation_of_twelve(
     assert (data.features[:, :, 5] > 0).all()
 
 
+@pytest.mark.slow
 def test_chunks_do_not_matter(data: TrainingData) -> None:
     small = training_data(standin_fileset(), EXECUTOR, chunksize=1500)
     for one, other in zip(data, small, strict=True):
