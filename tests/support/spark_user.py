@@ -26,6 +26,7 @@ from agc.hists.spark import SparkExecutor
 from agc.ttbar.runs import run_ttbar
 from casa_env.errors import CasaEnvError
 from casa_env.workers.spark import spark_session
+from support.deadly import Deadly
 from support.nanoaod import fileset_of, random_events, write_file
 from support.root_user import DATASET, rdataframe, same
 
@@ -152,6 +153,13 @@ def main(folder: Path, *real: str) -> None:
     pythons = context.parallelize(range(4), 4).map(worker).collect()
     said["pythons"] = sorted({python for python, _ in pythons})
     said["addresses"] = addresses()
+    fileset = fileset_of({DATASET: [good]})
+    try:
+        run_ttbar(
+            fileset, SparkExecutor(session=session), engine=Deadly(1500), chunksize=1500
+        )
+    except AnalysisError as error:
+        said["deadly"] = str(error)
     ways = WAYS[:1] if context.master.startswith("local") else WAYS
     said["killed"] = [
         without_a_worker(session, good, way, n) for n, way in enumerate(ways, 1)
