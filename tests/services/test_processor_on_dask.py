@@ -85,7 +85,7 @@ def test_a_piece_that_ends_every_worker_is_named(
     client: Client, files: list[str]
 ) -> None:
     fileset = fileset_of({DATASET: files[:1]})
-    deadly = Deadly(start=25)
+    deadly = Deadly(25)
     with pytest.raises(AnalysisError, match="Every worker that began") as caught:
         run_ttbar(fileset, on_dask(client), engine=deadly, chunksize=25)
     assert f"events 25 to 50 of {files[0]} died" in str(caught.value)
