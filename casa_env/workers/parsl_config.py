@@ -69,9 +69,9 @@ def parsl_config(settings: Settings | None = None, **options: Any) -> Any:  # no
     command = executor.DEFAULT_LAUNCH_CMD.replace(
         pool, shlex.quote(str(programs / pool))
     )
-    interchange = [sys.executable, "-c", _INTERCHANGE, str(os.getpid())]
-    alone_s = dask.config.get(f"jobqueue.{settings.dask_backend}.death-timeout", 60)
-    alone_s = round(dask.utils.parse_timedelta(alone_s))
+    interchange = [sys.executable, "-P", "-c", _INTERCHANGE, str(os.getpid())]
+    key = f"jobqueue.{settings.dask_backend}.death-timeout"
+    alone_s = round(dask.utils.parse_timedelta(dask.config.get(key, 0) or 60))
     pool_of_workers = executor.HighThroughputExecutor(
         label=settings.dask_backend,
         provider=provider,
