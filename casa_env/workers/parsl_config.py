@@ -14,6 +14,17 @@ from casa_env.workers.batch import MEMORY_BYTES, queue_options
 from casa_env.workers.local import size_here
 from casa_env.workers.tls import new_session
 
+#: Runs Parsl's interchange, which would outlive a kernel that is killed (2026.10.26).
+_INTERCHANGE = """
+import os, runpy, sys, threading, time
+parent = os.getppid()
+def watch():
+    while os.getppid() == parent: time.sleep(1)
+    os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
 
 def parsl_config(settings: Settings | None = None, **options: Any) -> Any:  # noqa: ANN401 - native
     """Return a `parsl.Config` for ``parsl.load``, or for coffea's ``ParslExecutor``.
@@ -21,7 +32,8 @@ def parsl_config(settings: Settings | None = None, **options: Any) -> Any:  # no
     On a laptop and on Binder its workers are processes of this machine, as many as
     Dask's threads, without a limit on memory; at a facility whose ``dask_backend`` is
     ``"slurm"``, jobs with the queue, account, time, memory and directives of Dask's.
-    What is between processes is encrypted. Parsl ends its workers as the kernel ends.
+    What is between processes is encrypted. Parsl ends its workers as the kernel ends;
+    where it is killed they end after ``jobqueue.*.death-timeout``, as Dask's do.
 
     Parameters
     ----------
@@ -38,6 +50,7 @@ def parsl_config(settings: Settings | None = None, **options: Any) -> Any:  # no
         Parsl is not installed.
     """
     require_package("parsl", why="Parsl")
+    import dask
     import parsl
     from parsl.executors.high_throughput import executor
 
@@ -57,11 +70,16 @@ def parsl_config(settings: Settings | None = None, **options: Any) -> Any:  # no
     command = executor.DEFAULT_LAUNCH_CMD.replace(
         pool, shlex.quote(str(programs / pool))
     )
+    interchange = [sys.executable, "-P", "-c", _INTERCHANGE]
+    key = f"jobqueue.{settings.dask_backend}.death-timeout"
+    alone_s = round(dask.utils.parse_timedelta(dask.config.get(key, 0) or 60))
     pool_of_workers = executor.HighThroughputExecutor(
         label=settings.dask_backend,
         provider=provider,
         launch_cmd=command,
-        interchange_launch_cmd=[str(programs / "interchange.py")],
+        interchange_launch_cmd=[*interchange, str(programs / "interchange.py")],
+        heartbeat_period=max(1, alone_s // 12),  # until a dead worker is noticed
+        heartbeat_threshold=alone_s,
         address=address,
         max_workers_per_node=workers,
         cores_per_worker=1e-6,  # so many, whatever the machine has
@@ -72,6 +90,7 @@ def parsl_config(settings: Settings | None = None, **options: Any) -> Any:  # no
         "executors": [pool_of_workers],
         "run_dir": str(folder),
         "strategy": "none",
+        "retries": 3,  # so that a worker that dies costs time only
     }
     # Its log would stay open (parsl 2026.10.26); the pool's own are in that folder.
     chosen |= {"usage_tracking": 0, "initialize_logging": False}

@@ -13,6 +13,7 @@ __all__ = [
     "MissingTreeError",
     "UnknownProcessError",
     "UnreadableFileError",
+    "workers_died",
 ]
 
 
@@ -26,6 +27,16 @@ class AnalysisError(Exception):
     def __str__(self) -> str:
         """Return what is wrong, without secrets of URLs."""
         return redacted(super().__str__())
+
+
+def workers_died(task: str) -> AnalysisError:
+    """Return the error of workers that a task has ended, each time it was tried."""
+    msg = (
+        f"Every worker that began {task} died. Most often memory does not suffice: "
+        "give each worker more (CASA_ENV_DASK_WORKER_MEMORY_BYTES), or each task fewer "
+        "events (CHUNK_SIZE). Or a library crashes there: the workers' logs say more."
+    )
+    return AnalysisError(msg)
 
 
 class CatalogError(AnalysisError):

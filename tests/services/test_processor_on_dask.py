@@ -10,8 +10,9 @@ import pytest
 from coffea.processor import DaskExecutor, IterativeExecutor
 
 import casa_env
-from agc.errors import UnreadableFileError
+from agc.errors import AnalysisError, UnreadableFileError
 from agc.ttbar.runs import run_ttbar
+from support.deadly import Deadly
 from support.nanoaod import fileset_of, random_events, write_file
 
 if TYPE_CHECKING:
@@ -76,3 +77,18 @@ def test_empty_trees_on_workers_are_no_error(client: Client, tmp_path: Path) -> 
     empty = write_file(tmp_path / "empty.root", random_events(3)[:0])
     result = run_ttbar(fileset_of({DATASET: [empty]}), on_dask(client))
     assert result.metrics.events == 0
+
+
+@pytest.mark.slow
+@pytest.mark.fault("clusters", "a piece ends its worker each time", "named, with a way")
+def test_a_piece_that_ends_every_worker_is_named(
+    client: Client, files: list[str]
+) -> None:
+    fileset = fileset_of({DATASET: files[:1]})
+    deadly = Deadly(25)
+    with pytest.raises(AnalysisError, match="Every worker that began") as caught:
+        run_ttbar(fileset, on_dask(client), engine=deadly, chunksize=25)
+    assert f"events 25 to 50 of {files[0]} died" in str(caught.value)
+    assert "CASA_ENV_DASK_WORKER_MEMORY_BYTES" in str(caught.value)
+    assert "CHUNK_SIZE" in str(caught.value)
+    assert caught.value.__suppress_context__

@@ -109,6 +109,14 @@ def test_a_killed_worker_ends_nothing_or_is_said(said: Any) -> None:
     assert found["seconds"] < 200
 
 
+@pytest.mark.fault("clusters", "RDataFrame ends its worker each time", "named")
+def test_a_dataset_that_ends_every_worker_is_named(said: Any) -> None:
+    assert (
+        "Every worker that began a task of ttbar__nominal" in said["killed"]["deadly"]
+    )
+    assert "CASA_ENV_DASK_WORKER_MEMORY_BYTES" in said["killed"]["deadly"]
+
+
 @pytest.mark.slow
 def test_the_notebook_runs_all_engines_with_the_same_bins(
     root_python: Path, repository: Path, tmp_path: Path

@@ -162,6 +162,12 @@ def test_a_killed_worker_ends_nothing_or_is_said(said: Any) -> None:
         assert one["seconds"] < 200
 
 
+@pytest.mark.parametrize("said", ["local"], indirect=True)
+@pytest.mark.fault("clusters", "Spark's task ends its worker each time", "said so")
+def test_a_task_that_ends_every_worker_is_said_to(said: Any) -> None:
+    assert "Every worker that began a task of Spark died" in said["deadly"]
+
+
 def test_workers_run_this_environments_python_and_all_listen_on_loopback(
     said: Any, spark_python: Path
 ) -> None:

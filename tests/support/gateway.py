@@ -19,8 +19,16 @@ from support.programs import absent
 PATIENCE_S = 120.0
 
 #: distributed has no programs dask-scheduler and dask-worker any more, which the
-#: server would start by default.
+#: server would start by default. The Python is a choice, as images are at a site.
 CONFIGURATION = """\
+from dask_gateway_server.options import Options, String
+
+
+def commands(options):
+    dask = [options.python, "-m", "dask"]
+    return {{"scheduler_cmd": [*dask, "scheduler"], "worker_cmd": [*dask, "worker"]}}
+
+
 c.DaskGateway.address = "127.0.0.1:{server}"
 c.DaskGateway.backend_class = (
     "dask_gateway_server.backends.local.UnsafeLocalBackend"
@@ -30,8 +38,9 @@ c.SimpleAuthenticator.password = "s3cret"
 c.UnsafeLocalBackend.clusters_directory = "{folder}/clusters"
 c.Proxy.address = "127.0.0.1:{http}"
 c.Proxy.tcp_address = "127.0.0.1:{tcp}"
-c.ClusterConfig.scheduler_cmd = ["{python}", "-m", "dask", "scheduler"]
-c.ClusterConfig.worker_cmd = ["{python}", "-m", "dask", "worker"]
+c.Backend.cluster_options = Options(
+    String("python", default="{python}"), handler=commands
+)
 c.ClusterConfig.scheduler_cores = 1
 c.ClusterConfig.worker_memory = "1 G"
 """

@@ -31,9 +31,15 @@ from support.notebook import NOTEBOOKS, analysis_code, run_code
 DATASET = "ttbar__nominal"
 
 
-def rdataframe(files: list[str], dataset: str = DATASET, **options: Any) -> Any:
-    """Run the notebook's graph."""
-    graph = run_code(analysis_code("agc-ttbar-rdataframe"))["ttbar_graph"]
+def rdataframe(
+    files: list[str], dataset: str = DATASET, *, cut: str = "true", **options: Any
+) -> Any:
+    """Run the notebook's graph, behind one more cut."""
+    notebooks = run_code(analysis_code("agc-ttbar-rdataframe"))["ttbar_graph"]
+
+    def graph(frame: Any, labels: tuple[str, ...]) -> Any:
+        return notebooks(frame.Filter(cut), labels)
+
     header = NOTEBOOKS / "agc" / "ttbar" / "rdataframe.h"
     fileset = fileset_of({dataset: files})
     return run_rdataframe(fileset, graph, ttbar_config(), header=header, **options)
@@ -64,19 +70,26 @@ def refused(*files: str) -> str:
 
 
 def without_a_worker(file: str, expected: Any) -> dict[str, Any]:
-    """Kill a worker in the middle; return what becomes of the run, and how long."""
+    """Kill a worker in the middle, then each that begins; what becomes of the runs."""
     begin = time.monotonic()
     with casa_env.dask_client(workers=2) as client:
         pids = list(client.run(os.getpid).values())
         killer = threading.Timer(2.0, os.kill, (pids[0], signal.SIGKILL))
         killer.start()
+        said: dict[str, Any] = {}
         try:
             found = rdataframe([file], executor=client, chunksize=500, cores=2)
+            said["same"] = same(found, expected)
         except AnalysisError as error:
-            return {"error": str(error), "seconds": time.monotonic() - begin}
-        finally:
-            killer.join()
-    return {"same": same(found, expected), "seconds": time.monotonic() - begin}
+            said["error"] = str(error)
+        killer.join()
+        said["seconds"] = time.monotonic() - begin
+        client.cluster.scheduler.allowed_failures = 0  # one is enough to see
+        try:
+            rdataframe([file], executor=client, cut="::raise(9) == 0")
+        except AnalysisError as error:
+            said["deadly"] = str(error)
+    return said
 
 
 def main(folder: Path, url: str, *real: str) -> None:

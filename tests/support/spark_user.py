@@ -26,6 +26,7 @@ from agc.hists.spark import SparkExecutor
 from agc.ttbar.runs import run_ttbar
 from casa_env.errors import CasaEnvError
 from casa_env.workers.spark import spark_session
+from support.deadly import Deadly
 from support.nanoaod import fileset_of, random_events, write_file
 from support.root_user import DATASET, rdataframe, same
 
@@ -118,6 +119,16 @@ def without_a_worker(session: Any, file: str, way: str, n: int) -> dict[str, Any
     return {"killed": killed, "found": found, "seconds": time.monotonic() - begin}
 
 
+def by_deadly_tasks(session: Any, file: str) -> str:
+    """Return the error of a task that kills its process each time."""
+    fileset, executor = fileset_of({DATASET: [file]}), SparkExecutor(session=session)
+    try:
+        run_ttbar(fileset, executor, engine=Deadly(1500), chunksize=1500)
+    except AnalysisError as error:
+        return str(error)
+    return ""
+
+
 def addresses() -> list[str]:
     """Return what this process and its children listen on."""
     here = psutil.Process()
@@ -152,7 +163,9 @@ def main(folder: Path, *real: str) -> None:
     pythons = context.parallelize(range(4), 4).map(worker).collect()
     said["pythons"] = sorted({python for python, _ in pythons})
     said["addresses"] = addresses()
-    ways = WAYS[:1] if context.master.startswith("local") else WAYS
+    if local := context.master.startswith("local"):
+        said["deadly"] = by_deadly_tasks(session, good)
+    ways = WAYS[:1] if local else WAYS
     said["killed"] = [
         without_a_worker(session, good, way, n) for n, way in enumerate(ways, 1)
     ]

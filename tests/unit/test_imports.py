@@ -15,7 +15,7 @@ import casa_env
 
 #: Lines of casa_env, docstrings and blank ones counted: they go up only with a reason
 #: in the commit that raises them.
-BUDGET_LINES = 6_607
+BUDGET_LINES = 6_626
 BUDGET_FILES = 33
 BUDGET_NAMES = 20
 

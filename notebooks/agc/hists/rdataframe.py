@@ -9,17 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from distributed import Client
+from distributed import Client, KilledWorker
 
 from agc.errors import (
     AnalysisError,
     MissingBranchError,
     MissingTreeError,
     UnreadableFileError,
+    workers_died,
 )
 from agc.hists.fill import dataset_histograms
 from agc.hists.run import CHUNK_SIZE, Result, collected, files_of
-from agc.hists.spark import spark_failures
+from agc.hists.spark import raise_if_died, spark_failures
 from agc.inputs.config import NOMINAL
 from agc.inputs.filesets import in_halves, require_entries
 from agc.inputs.metrics import Metrics
@@ -74,7 +75,7 @@ def run_rdataframe(
     InputFileError
         A file cannot be used; names the file and the reason.
     AnalysisError
-        ROOT is not there, or failed; with what it said.
+        ROOT is not there, or failed, with what it said; or its workers died.
     """
     root, begin = _root(), time.perf_counter()
     root.RDF.Distributed.DistributeCppCode(header.read_text())
@@ -82,7 +83,7 @@ def run_rdataframe(
         root.EnableImplicitMT(cores)
     fileset = in_halves(fileset, config.data)
     events = {name: _events(root, one, config) for name, one in fileset.items()}
-    booked, loops = {}, []
+    booked, loops = {}, {}
     for name, dataset in fileset.items():
         metadata = dataset["metadata"]
         sample = metadata["process"], metadata.get("variation", NOMINAL)
@@ -93,7 +94,7 @@ def run_rdataframe(
             options = {"executor": executor, "npartitions": parts}
         (tree,) = set(files.values())
         frame = root.RDataFrame(tree, [*map(openable, files)], **options)
-        loops.append(frame.Count())
+        loops[name] = frame.Count()
         if "half" in metadata:
             frame = frame.Filter(f"event % 2 == {metadata['half']}")
         booked[name] = sample, labels, graph(frame, labels)
@@ -111,7 +112,7 @@ def run_rdataframe(
             _copy(varied[name, variable], histogram, labels)
         output[name] = {"histograms": histograms, "events": events[name]}
     metrics = Metrics(
-        events=sum(map(int, (loop.GetValue() for loop in loops))),
+        events=sum(map(int, (loop.GetValue() for loop in loops.values()))),
         bytes_read=0,
         wall_time_s=time.perf_counter() - begin,
         process_time_s=0.0,
@@ -190,23 +191,32 @@ def _kind_and_entries(
     return kind, int(entries)
 
 
-def _loop(root: Any, loops: list[Any], executor: Any) -> None:  # noqa: ANN401
-    """Let all event loops run; raise what one of them raises."""
+def _loop(root: Any, loops: dict[str, Any], executor: Any) -> None:  # noqa: ANN401
+    """Let all datasets' event loops run; raise what one of them raises."""
     pool = ThreadPoolExecutor(len(loops))
     try:
         if executor is None:
-            root.RDF.RunGraphs(loops)
+            root.RDF.RunGraphs([*loops.values()])
         else:  # ROOT's own way does the same, and keeps errors to itself
             if isinstance(executor, Client):
                 dask_jobqueue()  # which it imports, and cannot in a thread
-            for _ in pool.map(lambda loop: loop.GetValue(), loops):
-                pass
+            list(pool.map(_run, loops.items()))
     except (root.std.exception, RuntimeError, *spark_failures()) as error:
         said = " ".join(redacted(str(error)).split())
+        raise_if_died(said)
         msg = f"RDataFrame failed: {said}; the lines above say more"
         raise AnalysisError(msg) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _run(loop: tuple[str, Any]) -> None:
+    dataset, count = loop
+    try:
+        count.GetValue()
+    except KilledWorker:
+        task = f"a task of {dataset}"
+        raise workers_died(task) from None
 
 
 def _copy(

@@ -105,7 +105,7 @@ def run_analysis(
     UnknownProcessError
         A dataset's process or variation is not one of the configuration's.
     AnalysisError
-        No file is left, or a chunk was lost.
+        No file is left, or workers died of a piece, or it was lost.
     """
     begin = time.perf_counter()
     config = processor.config

@@ -10,9 +10,9 @@ from typing import Any
 from coffea.processor import accumulate
 from coffea.processor.executor import ExecutorBase
 
-from agc.errors import AnalysisError
+from agc.errors import AnalysisError, workers_died
 
-__all__ = ["SparkExecutor", "spark_failures"]
+__all__ = ["SparkExecutor", "raise_if_died", "spark_failures"]
 
 
 @dataclass
@@ -32,7 +32,7 @@ class SparkExecutor(ExecutorBase):  # type: ignore[misc] # coffea has no types
         Raises
         ------
         AnalysisError
-            A task has failed four times, or Spark has ended.
+            A task, or its worker, has failed four times, or Spark has ended.
         """
         import cloudpickle
 
@@ -55,6 +55,7 @@ class SparkExecutor(ExecutorBase):  # type: ignore[misc] # coffea has no types
             rows = frame.collect()
         except spark_failures() as error:
             said = " ".join(str(error).split())
+            raise_if_died(said)
             msg = f"Spark failed: {said[-600:]}"
             raise AnalysisError(msg) from None
         return accumulate((cloudpickle.loads(row[0]) for row in rows), accumulator), 0
@@ -68,3 +69,10 @@ def spark_failures() -> tuple[type[Exception], ...]:
     except ImportError:
         return ()
     return Py4JError, PySparkException, ConnectionError
+
+
+def raise_if_died(said: str) -> None:
+    """Raise where that is what Spark (4.3) says of a worker's Python, or of its JVM."""
+    if "Python worker exited unexpectedly" in said or "ExecutorLostFailure" in said:
+        task = "a task of Spark"
+        raise workers_died(task)

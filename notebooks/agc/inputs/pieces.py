@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coffea.processor import IterativeExecutor, accumulate
 
+from agc.errors import workers_died
 from agc.inputs.rootfiles import opened_tree, tree_arrays
 
 if TYPE_CHECKING:
@@ -57,7 +58,13 @@ def run_tasks(
     *,
     description: str,
 ) -> dict[str, Any]:
-    """Run a task on every piece and add up what they return, on any coffea executor."""
+    """Run a task on every piece and add up what they return, on any coffea executor.
+
+    Raises
+    ------
+    AnalysisError
+        A piece has ended every worker that it was given to.
+    """
     if isinstance(executor, IterativeExecutor) and not executor.status:
         # coffea 2026.9 draws a progress bar all the same: longer than reading a skim
         found: dict[str, Any] = accumulate(map(task, pieces))
@@ -68,8 +75,29 @@ def run_tasks(
         unit="piece",
         compression=None,
     )
-    found, _ = run(list(pieces), task, {})
+    try:
+        found, _ = run(list(pieces), task, {})
+    except _failures() as error:
+        # of Dask's, coffea (2026.9) makes a RuntimeError that names the piece
+        if type(error.__context__ or error) not in _failures()[1:]:
+            raise
+        named = (_events(piece) for piece in pieces if str(piece) in str(error))
+        raise workers_died(next(named, "a task, not named here,")) from None
     return found
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what executors raise where a task has ended its workers."""
+    from distributed import KilledWorker
+    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
+
+    return RuntimeError, KilledWorker, ManagerLost, WorkerLost
+
+
+def _events(piece: Piece) -> str:
+    if piece.start is None:
+        return f"the first events of {piece.file}"
+    return f"events {piece.start:,} to {piece.stop:,} of {piece.file}"
 
 
 def read_piece(

@@ -60,6 +60,8 @@ def on_gateway(
     monkeypatch.setenv("DASK_GATEWAY__ADDRESS", running_gateway.address)
     monkeypatch.setenv("DASK_GATEWAY__PROXY_ADDRESS", running_gateway.proxy_address)
     login = {"username": "alice", "password": "s3cret"}
+    monkeypatch.setenv("DASK_GATEWAY__AUTH__TYPE", "basic")  # for other processes
+    monkeypatch.setenv("DASK_GATEWAY__AUTH__KWARGS", repr(login))
     with dask.config.set({"gateway.auth": {"type": "basic", "kwargs": login}}):
         yield running_gateway
     running_gateway.until_empty()

@@ -16,6 +16,7 @@ from agc.ttbar.runs import run_ttbar
 from casa_env import dask_client, run_notebook, ship
 from support.certificates import Authority
 from support.condor import Condor
+from support.gateway import Gateway
 from support.processes import dask_scheduler
 from support.slurm import Slurm
 
@@ -124,13 +125,23 @@ def test_the_unchanged_notebook_gives_them_under_htcondor(
     assert (results / "histograms.json").read_bytes() == expected
 
 
-@pytest.mark.parametrize("site", ["on_laptop", "on_gateway"])
-def test_its_analysis_gives_them_on_a_laptop_and_a_gateway(
-    site: str, expected: bytes, tmp_path: Path, request: pytest.FixtureRequest
+def test_the_unchanged_notebook_gives_them_on_a_gateway(
+    expected: bytes,
+    repository: Path,
+    tmp_path: Path,
+    profiles: Path,
+    on_gateway: Gateway,
 ) -> None:
-    if site != "on_laptop":
-        request.getfixturevalue(site)
-    with dask_client(workers=1, threads=2 if site == "on_laptop" else None) as client:
+    profiles.write_text(
+        f'[profile.gateway]\ndask_gateway_address = "{on_gateway.address}"\n'
+        f'dask_gateway_proxy_address = "{on_gateway.proxy_address}"\n'
+    )
+    assert executed(repository, "gateway", tmp_path) == expected
+    assert "GatewayCluster" in (tmp_path / "executed.ipynb").read_text()
+
+
+def test_its_analysis_gives_them_on_a_laptop(expected: bytes, tmp_path: Path) -> None:
+    with dask_client(workers=1, threads=2) as client:
         ship(client, "agc")
         found = histograms(DaskExecutor(client=client, status=False), tmp_path)
     assert found == expected
