@@ -76,6 +76,10 @@ def test_fishers_information_is_the_second_derivative_for_expected_data(
     assert fisher == pytest.approx(hessian, rel=1e-8)
 
 
+def test_an_analysis_own_error_comes_through_where_there_is_no_parsl(said: Any) -> None:
+    assert said["failure"] == "ZeroDivisionError"
+
+
 @pytest.mark.slow
 def test_the_notebook_optimises_and_says_what_is_left(
     jax_python: Path, repository: Path, tmp_path: Path

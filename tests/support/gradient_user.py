@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from cabinetry.model_utils import model_and_data
-from coffea.processor import IterativeExecutor
+from coffea.processor import IterativeExecutor, ProcessorABC
 
 from agc.hists.io import load_histograms
 from agc.inputs.filesets import standin_fileset
@@ -89,6 +89,29 @@ def slopes(events: dif.Events, config: Any, numbers: Any) -> list[list[float]]:
     return found
 
 
+class Broken(ProcessorABC):  # type: ignore[misc] # coffea has no types
+    """Somebody's first attempt."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def process(self, events: Any) -> Any:
+        raise ZeroDivisionError(len(events))
+
+    def postprocess(self, accumulator: Any) -> Any:
+        return accumulator
+
+
+def failure(config: Any) -> str:
+    """Return what an analysis' own error becomes, where there is no Parsl."""
+    fileset = {"ttbar__nominal": standin_fileset()["ttbar__nominal"]}
+    try:
+        run_ttbar(fileset, IterativeExecutor(), engine=Broken(config))
+    except (ArithmeticError, ImportError) as err:
+        return type(err).__name__
+    return "nothing"
+
+
 def main() -> None:
     """Do all of it."""
     defined = run_code(analysis_code("agc-differentiable"))
@@ -112,6 +135,7 @@ def main() -> None:
     asimov = dif.covariance(model, start, dif.expected(model, start))[0, 0] ** 0.5
     half = dif.events_of(columns, config, half=0)
     said = {
+        "failure": failure(config),
         "hard": differences(spectra, templates, config),
         "likelihood": likelihoods(model, workspace, config),
         "fit": {"jax": [float(best[0]), float(sigma)], "pyhf": poi[:2]},

@@ -25,7 +25,7 @@ ALLOWED = {
     "standin": {"inputs", "hzz"},
 }
 #: What there may be at most; lines only go up with a reason in the commit.
-BUDGET_FILES, BUDGET_LINES, BUDGET_LINES_SHOWN = 95, 13_696, 9_923
+BUDGET_FILES, BUDGET_LINES, BUDGET_LINES_SHOWN = 95, 13_698, 9_925
 #: What nobody reads to understand an analysis: engine and stand-in.
 APART = ("fast", "standin")
 #: The modules that may import the compiled engine: they are where it is chosen.

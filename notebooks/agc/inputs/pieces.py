@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coffea.processor import IterativeExecutor, accumulate
@@ -89,9 +90,10 @@ def run_tasks(
 def _failures() -> tuple[type[Exception], ...]:
     """Return what executors raise where a task has ended its workers."""
     from distributed import KilledWorker
-    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
-    return RuntimeError, KilledWorker, ManagerLost, WorkerLost
+    parsl = sys.modules.get("parsl.executors.high_throughput.errors")
+    own = (parsl.ManagerLost, parsl.WorkerLost) if parsl else ()
+    return RuntimeError, KilledWorker, *own
 
 
 def _events(piece: Piece) -> str:
