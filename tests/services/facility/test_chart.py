@@ -295,6 +295,16 @@ def test_only_mlflow_and_the_backup_reach_the_database(
     assert clients == {"casa-mlflow", "casa-postgres-backup"}
 
 
+def test_a_restore_is_a_job_while_mlflow_has_no_pods(tools: Tools, chart: Path) -> None:
+    file = "mlflow-20261128T030000Z.dump"
+    documents = tools.render(chart, "--set", f"postgres.restore={file}")
+    (job,) = named(documents, "Job").values()
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"][-1] == file
+    assert named(documents, "Deployment")["casa-mlflow"]["spec"]["replicas"] == 0
+    assert "restore" in tools.refusal(chart, "--set", "postgres.restore=../etc/passwd")
+
+
 def test_no_secret_is_in_what_is_rendered(rendered: list[dict[str, Any]]) -> None:
     assert named(rendered, "Secret") == {}
     secret = re.compile("password|token|secret|access_key", re.IGNORECASE)
