@@ -1,6 +1,6 @@
 """200 users and 10,000 workers: how busy each service is, and what breaks first.
 
-``python environment/facility/capacity.py`` prints the table of README.md, and ``--users``
+``python environment/facility/capacity.py`` prints README.md's table, and ``--users``
 and ``--workers`` ask about another facility. It is a calculation, not a measurement:
 every number that it starts from stands in `Assumptions` with where it comes from.
 """
