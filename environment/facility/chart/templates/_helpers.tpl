@@ -25,10 +25,18 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- define "casa.podMetadata" -}}
 labels:
   {{- include "casa.labels" . | nindent 2 }}
-{{- if .config }}
+{{- $watched := and .figures .root.Values.monitoring.namespace }}
+{{- if or .config $watched }}
 annotations:
+  {{- with .config }}
   # pods are replaced when their configuration has changed
-  casa/configuration: {{ .config | sha256sum | quote }}
+  casa/configuration: {{ . | sha256sum | quote }}
+  {{- end }}
+  {{- if $watched }}
+  prometheus.io/scrape: "true"
+  prometheus.io/path: /metrics
+  prometheus.io/port: {{ .figures | quote }}
+  {{- end }}
 {{- end }}
 {{- end }}
 
