@@ -40,7 +40,7 @@ def at_origin(origin: str, datasets: list[str]) -> Fileset:
 
 def main(file: Path, origin: str, datasets: list[str]) -> str:
     """Fill the histograms, and record them; return what there is to say."""
-    fileset = xcache_fileset(at_origin(origin, datasets))
+    fileset = xcache_fileset(at_origin(origin, datasets), failover=True)
     with mlflow_run("facility") as run, dask_client() as client:
         client.wait_for_workers(1, timeout=120)
         ship(client, "agc")

@@ -17,12 +17,23 @@ from jsonschema import Draft7Validator
 from casa_env.errors import SettingsError
 from casa_env.settings import load_settings
 from casa_env.settings.table import declarations
+from fsspec_failover.xrootd import WAITING
 from support.helm import CHART, Tools, chart_with_stand_ins, named
 
 #: What a site starts from: the chart's own values, and the two examples.
 EXAMPLES = ("values.yaml", "values-laptop.yaml", "values-tier2.yaml")
 
 DIGEST = "sha256:" + "5" * 64
+
+#: What the examples leave out.
+THE_REST = (
+    "monitoring.namespace=monitoring",
+    "dask.outside.enabled=true",
+    "dask.outside.networks={192.0.2.0/24}",
+    "postgres.restore=mlflow-20261128T030000Z.dump",
+    "imagePullSecrets={registry}",
+    "lab.enabled=true",
+)
 
 
 def options(chart: Path, example: str) -> list[str]:
@@ -59,7 +70,10 @@ def test_helm_finds_nothing_to_complain_of(
 def test_the_three_newest_versions_of_kubernetes_take_every_document(
     tools: Tools, chart: Path, example: str, tmp_path: Path
 ) -> None:
-    documents = tools.render(chart, *options(chart, example))
+    more = [word for value in THE_REST for word in ("--set", value)]
+    if example != "values.yaml":
+        more = []
+    documents = tools.render(chart, *options(chart, example), *more)
     file = tmp_path / "rendered.yaml"
     file.write_text(yaml.safe_dump_all(documents))
     code = "import kubernetes_validate as k; print(k.latest_version())"
@@ -130,8 +144,8 @@ def test_a_value_that_cannot_be_meant_is_refused(
 def test_every_object_of_the_schema_refuses_what_it_does_not_know() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     Draft7Validator.check_schema(schema)
-    #: The blocks of other charts, which have schemas of their own, and labels of nodes.
-    theirs = {"dask-gateway", "jupyterhub", "global", "nodeSelector"}
+    #: The blocks of other charts, which have schemas of their own; free labels.
+    theirs = {"dask-gateway", "jupyterhub", "global", "nodeSelector", "annotations"}
 
     def objects(part: Any, name: str) -> Iterator[tuple[str, Any]]:
         if isinstance(part, dict):
@@ -295,6 +309,28 @@ def test_only_mlflow_and_the_backup_reach_the_database(
     assert clients == {"casa-mlflow", "casa-postgres-backup"}
 
 
+def test_the_way_in_passes_tls_to_the_scheduler_from_the_networks_that_are_named(
+    tools: Tools, chart: Path
+) -> None:
+    way = ("--set", "dask.outside.enabled=true")
+    assert "dask.outside.networks" in tools.refusal(chart, *way)
+    network = "192.0.2.0/24"
+    documents = tools.render(
+        chart, *way, "--set", f"dask.outside.networks={{{network}}}"
+    )
+    service = named(documents, "Service")["casa-dask-outside"]["spec"]
+    inside = named(documents, "Service")["casa-dask-scheduler"]["spec"]
+    assert service["selector"] == inside["selector"]
+    assert [port["port"] for port in service["ports"]] == [8786]
+    assert service["loadBalancerSourceRanges"] == [network]
+    (rule,) = named(documents, "NetworkPolicy")["casa-dask-scheduler"]["spec"][
+        "ingress"
+    ]
+    assert {"ipBlock": {"cidr": network}} in rule["from"]
+    assert rule["ports"] == [{"port": 8786}]
+    assert "casa-dask-outside" not in named(tools.render(chart), "Service")
+
+
 def test_a_restore_is_a_job_while_mlflow_has_no_pods(tools: Tools, chart: Path) -> None:
     file = "mlflow-20261128T030000Z.dump"
     documents = tools.render(chart, "--set", f"postgres.restore={file}")
@@ -303,6 +339,17 @@ def test_a_restore_is_a_job_while_mlflow_has_no_pods(tools: Tools, chart: Path) 
     assert container["command"][-1] == file
     assert named(documents, "Deployment")["casa-mlflow"]["spec"]["replicas"] == 0
     assert "restore" in tools.refusal(chart, "--set", "postgres.restore=../etc/passwd")
+
+
+def test_readers_wait_for_a_dead_cache_as_long_as_casas_own(
+    tools: Tools, chart: Path
+) -> None:
+    deployments = named(tools.render(chart, "--set", "lab.enabled=true"), "Deployment")
+    expected = {f"XRD_{name.upper()}": str(value) for name, value in WAITING.items()}
+    for name in ("casa-lab", "casa-dask-worker"):
+        (container,) = deployments[name]["spec"]["template"]["spec"]["containers"]
+        found = {one["name"]: one.get("value") for one in container["env"]}
+        assert found.items() >= expected.items()
 
 
 def test_no_secret_is_in_what_is_rendered(rendered: list[dict[str, Any]]) -> None:
@@ -358,14 +405,17 @@ def test_the_hub_has_the_values_of_a_hub_alone(repository: Path) -> None:
     ours = copy.deepcopy(here)
     assert ours.pop("enabled") is True
     (volume,) = ours["hub"].pop("extraVolumes")
-    (mount,) = ours["hub"].pop("extraVolumeMounts")
+    mounts = ours["hub"].pop("extraVolumeMounts")
     login = ours["hub"].pop("extraEnv")
     (rule,) = ours["singleuser"].pop("networkPolicy")["egress"]
     assert ours == expected
     assert volume["configMap"]["name"] == "casa-hub-files"
-    file = alone["hub"]["extraFiles"]["token-renewal"]["mountPath"]
-    assert mount["mountPath"] == file
-    assert mount["subPath"] == "token_renewal.py"
+    files = {one["mountPath"] for one in alone["hub"]["extraFiles"].values()}
+    assert {mount["mountPath"] for mount in mounts} == files
+    for mount in mounts:
+        assert Path(mount["mountPath"]).name == mount["subPath"]
+        source = (CHART / "files" / mount["subPath"]).readlink()
+        assert source == Path("../../../jupyterhub") / mount["subPath"]
     assert login.keys() == {"OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"}
     assert all("secretKeyRef" in one["valueFrom"] for one in login.values())
     assert rule["to"][0]["podSelector"]["matchLabels"] == {
@@ -393,7 +443,6 @@ def test_the_package_of_the_chart_has_the_hubs_file(
 ) -> None:
     source = repository / "environment" / "jupyterhub" / "token_renewal.py"
     link = Path("files") / "token_renewal.py"
-    assert (CHART / link).readlink() == Path("../../../jupyterhub/token_renewal.py")
     copied = chart_with_stand_ins(tmp_path)
     (copied / link).unlink()
     (copied / link).symlink_to(source)

@@ -130,7 +130,7 @@ def test_killing_a_pod_gives_the_same_result_or_a_clear_sentence(
     said, complained = process.communicate(timeout=300)
     if process.returncode == 0:
         told = json.loads(said.splitlines()[-1])
-        assert told["read"].startswith(f"root://casa-xcache-0.casa:1094//{ORIGIN}")
+        assert "casa-xcache-0.casa" in told["read"]
         assert read(facility, file) == some
         return
     # workers and the cache cost nothing but time; for the others there is a sentence

@@ -141,3 +141,13 @@ spec:
     matchLabels:
       {{- include "casa.selector" . | nindent 6 }}
 {{- end }}
+
+{{/* A plain root:// reader waits for a dead cache for minutes; these are casa_env's bounds. */}}
+{{- define "casa.xrootdWaiting" -}}
+- {name: XRD_CONNECTIONWINDOW, value: "5"}
+- {name: XRD_CONNECTIONRETRY, value: "1"}
+- {name: XRD_REQUESTTIMEOUT, value: "60"}
+- {name: XRD_STREAMTIMEOUT, value: "30"}
+- {name: XRD_STREAMERRORWINDOW, value: "5"}
+- {name: XRD_TIMEOUTRESOLUTION, value: "1"}
+{{- end }}
