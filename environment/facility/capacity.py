@@ -55,7 +55,7 @@ class Assumptions:
     """Assumed."""
     cache_bytes_per_s: float = 2.5e9
     """Of one cache with a network of 25 Gbit/s, four fifths of it."""
-    caches: int = 4
+    caches: int = 6
     """Those of values-tier2.yaml."""
     origin_bytes_per_s: float = 12.5e9
     """A site's network of 100 Gbit/s."""

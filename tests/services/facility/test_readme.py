@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from support.helm import CHART, Tools
 
@@ -67,6 +68,17 @@ def test_the_caches_that_are_needed_are_enough(capacity: ModuleType) -> None:
         loads = capacity.loads(capacity.Assumptions(caches=caches))
         (share,) = (load.share for load in loads if load.service == "XCache")
         assert (share <= 1) == enough
+
+
+def test_the_example_of_a_tier_2_serves_its_own_workers(
+    capacity: ModuleType,
+) -> None:
+    values = yaml.safe_load((CHART / "values-tier2.yaml").read_text())
+    given = capacity.Assumptions(
+        workers=values["dask"]["workers"]["count"], caches=values["xcache"]["count"]
+    )
+    assert given.caches == capacity.Assumptions().caches
+    assert all(load.share < 0.9 for load in capacity.loads(given))
 
 
 def size(text: str) -> float:
