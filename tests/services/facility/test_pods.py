@@ -97,6 +97,99 @@ def test_the_same_notebook_gives_the_same_histograms_as_on_a_laptop(
     assert "Receive client connection" in facility.log("casa-dask-scheduler")
 
 
+FIGURES = """\
+import urllib.request
+for page in ("casa-dask-scheduler:8787", "127.0.0.1:8790"):
+    print(urllib.request.urlopen(f"http://{page}/metrics").read().decode())
+"""
+
+
+def test_dask_gives_the_figures_that_the_dashboard_asks_for(facility: Pods) -> None:
+    done = facility.execute(LAB, "python", "-P", "-c", FIGURES)
+    assert done.returncode == 0, done.stderr
+    wanted = {name for name in asked() if name.startswith("dask_")}
+    assert len(wanted) >= 5
+    assert wanted <= given(done.stdout)
+
+
+def recorded(facility: Pods, repository: Path, called: str) -> list[str]:
+    """Record twenty runs at once; return their numbers."""
+    program = ["python", "-P", "-m", "support.recording_user", "20", called]
+    done = facility.attempt("exec", *variables(repository), LAB, *program, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+QUERY = """\
+import sys
+from mlflow.tracking import MlflowClient
+client = MlflowClient("http://casa-mlflow.casa:5000")
+experiment = client.get_experiment_by_name(sys.argv[1])
+runs = client.search_runs([experiment.experiment_id], max_results=100)
+for run in runs:
+    steps = client.get_metric_history(run.info.run_id, "loss")
+    print(run.info.run_id, run.info.status, run.data.params["name"], len(steps))
+"""
+
+
+def there(facility: Pods, called: str) -> list[list[str]]:
+    """Return what the server has of an experiment's runs."""
+    done = facility.execute(LAB, "python", "-P", "-c", QUERY, called)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return sorted(line.split() for line in done.stdout.splitlines())
+
+
+def database(facility: Pods, query: str) -> str:
+    words = ["psql", "-h", "127.0.0.1", "-U", "mlflow", "-d", "mlflow", "-Atc", query]
+    done = facility.execute("casa-postgres-pod-0-postgres", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def job(facility: Pods, documents: list[dict[str, Any]], name: str) -> str:
+    """Run the pod of a job to its end; return what it wrote."""
+    jobs = named(documents, "CronJob") | named(documents, "Job")
+    (spec,) = (made["spec"] for key, made in jobs.items() if key.startswith(name))
+    spec = spec.get("jobTemplate", {}).get("spec", spec)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
+    pod["spec"] = copy.deepcopy(spec["template"]["spec"])
+    configured = named(documents, "ConfigMap")["casa-postgres"]
+    facility.play([configured, pod])
+    container = f"{name}-backup"
+    code = facility.podman("wait", container).strip()
+    log = facility.attempt("logs", container)
+    facility.podman("pod", "rm", "--force", name)
+    assert code == "0", log.stdout + log.stderr
+    return log.stdout
+
+
+def test_twenty_runs_at_once_are_all_recorded_backed_up_and_restored(
+    facility: Pods, repository: Path, tools: Tools, chart: Path
+) -> None:
+    runs = recorded(facility, repository, "kept")
+    before = there(facility, "kept")
+    assert [one[0] for one in before] == sorted(set(runs))
+    assert len(runs) == 20
+    assert {(one[1], one[3]) for one in before} == {("FINISHED", "20")}
+    # it is PostgreSQL that has them, and the object store their files
+    assert database(facility, "select count(*) from params where key = 'name'") == "20"
+    objects = facility.folder / "objects" / "casa-mlflow"
+    assert len(list(objects.rglob("name.txt"))) == 20
+
+    said = job(facility, facility.documents, "casa-postgres-backup")
+    (file,) = (line.rpartition("/")[2] for line in said.splitlines())
+    recorded(facility, repository, "after")
+    database(facility, "drop table metrics cascade; delete from params")
+    values = ["--values", str(chart / "values-laptop.yaml")]
+    values += ["--values", str(facility.folder / "given.yaml")]
+    documents = tools.render(chart, *values, "--set", f"postgres.restore={file}")
+    assert f"restored {file}" in job(facility, documents, "casa-postgres-restore")
+    assert there(facility, "kept") == before
+    names = database(facility, "select name from experiments").splitlines()
+    assert "kept" in names
+    assert "after" not in names
+
+
 @pytest.mark.parametrize(
     "killed",
     [
@@ -138,101 +231,7 @@ def test_killing_a_pod_gives_the_same_result_or_a_clear_sentence(
     assert SENTENCES[killed] in complained.strip().splitlines()[-1]
 
 
-FIGURES = """\
-import urllib.request
-for page in ("casa-dask-scheduler:8787", "127.0.0.1:8790"):
-    print(urllib.request.urlopen(f"http://{page}/metrics").read().decode())
-"""
-
-
-def test_dask_gives_the_figures_that_the_dashboard_asks_for(facility: Pods) -> None:
-    done = facility.execute(LAB, "python", "-P", "-c", FIGURES)
-    assert done.returncode == 0, done.stderr
-    wanted = {name for name in asked() if name.startswith("dask_")}
-    assert len(wanted) >= 5
-    assert wanted <= given(done.stdout)
-
-
 def test_what_is_read_stays_in_the_cache(facility: Pods) -> None:
     words = ["find", "/var/cache/xcache", "-name", "ttbar__nominal.root"]
     done = facility.execute("casa-xcache-0-pod-0-xcache", *words)
     assert "ttbar__nominal.root" in done.stdout
-
-
-def recorded(facility: Pods, repository: Path, called: str) -> list[str]:
-    """Record twenty runs at once; return their numbers."""
-    program = ["python", "-P", "-m", "support.recording_user", "20", called]
-    done = facility.attempt("exec", *variables(repository), LAB, *program, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    return list(json.loads(done.stdout.splitlines()[-1]))
-
-
-QUERY = """\
-import sys
-from mlflow.tracking import MlflowClient
-client = MlflowClient("http://casa-mlflow.casa:5000")
-experiment = client.get_experiment_by_name(sys.argv[1])
-runs = client.search_runs([experiment.experiment_id], max_results=100)
-for run in runs:
-    steps = client.get_metric_history(run.info.run_id, "loss")
-    print(run.info.run_id, run.info.status, run.data.params["name"], len(steps))
-"""
-
-
-def there(facility: Pods, called: str) -> list[list[str]]:
-    """Return what the server has of an experiment's runs."""
-    done = facility.execute(LAB, "python", "-P", "-c", QUERY, called)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return sorted(line.split() for line in done.stdout.splitlines())
-
-
-def database(facility: Pods, query: str) -> str:
-    words = ["psql", "-h", "127.0.0.1", "-U", "mlflow", "-d", "mlflow", "-Atc", query]
-    done = facility.execute("casa-postgres-pod-0-postgres", *words)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def job(facility: Pods, documents: list[dict[str, Any]], name: str) -> str:
-    """Run the pod of a job to its end; return what it wrote."""
-    (made,) = (d for d in documents if d["metadata"]["name"].startswith(name))
-    spec = made["spec"]
-    if made["kind"] == "CronJob":
-        spec = spec["jobTemplate"]["spec"]
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
-    pod["spec"] = copy.deepcopy(spec["template"]["spec"])
-    configured = named(documents, "ConfigMap")["casa-postgres"]
-    facility.play([configured, pod])
-    container = f"{name}-backup"
-    code = facility.podman("wait", container).strip()
-    log = facility.attempt("logs", container)
-    facility.podman("pod", "rm", "--force", name)
-    assert code == "0", log.stdout + log.stderr
-    return log.stdout
-
-
-def test_twenty_runs_at_once_are_all_recorded_backed_up_and_restored(
-    facility: Pods, repository: Path, tools: Tools, chart: Path
-) -> None:
-    runs = recorded(facility, repository, "kept")
-    before = there(facility, "kept")
-    assert [one[0] for one in before] == sorted(set(runs))
-    assert len(runs) == 20
-    assert {(one[1], one[3]) for one in before} == {("FINISHED", "20")}
-    # it is PostgreSQL that has them, and the object store their files
-    assert database(facility, "select count(*) from params where key = 'name'") == "20"
-    objects = facility.folder / "objects" / "casa-mlflow"
-    assert len(list(objects.rglob("name.txt"))) == 20
-
-    said = job(facility, facility.documents, "casa-postgres-backup")
-    (file,) = (line.rpartition("/")[2] for line in said.splitlines())
-    recorded(facility, repository, "after")
-    database(facility, "drop table metrics cascade; delete from params")
-    values = ["--values", str(chart / "values-laptop.yaml")]
-    values += ["--values", str(facility.folder / "given.yaml")]
-    documents = tools.render(chart, *values, "--set", f"postgres.restore={file}")
-    assert f"restored {file}" in job(facility, documents, "casa-postgres-restore")
-    assert there(facility, "kept") == before
-    names = database(facility, "select name from experiments").splitlines()
-    assert "kept" in names
-    assert "after" not in names
