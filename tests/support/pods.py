@@ -328,7 +328,8 @@ def _prepare(facility: Pods, archive: Path, chart: Path) -> None:
 def _here(facility: Pods, chart: Path) -> dict[str, object]:
     """Return what this machine's values are."""
     image, *_ = _images(chart)
-    user = facility.podman("run", "--rm", image, "id", "-u", "postgres").strip()
+    run = ("run", "--rm", "--network=none", image)
+    user = facility.podman(*run, "id", "-u", "postgres").strip()
     return {
         "nodeFolders": sorted({str(facility.repository), sys.base_prefix}),
         "objectStore": {"endpoint": "http://127.0.0.1:9000"},
