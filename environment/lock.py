@@ -31,7 +31,7 @@ LOCKS = ("test", "lab", "worker", "bootstrap", "image")
 
 #: Locks of programs that do not fit beside the others: each is resolved on its own and
 #: installed into an environment of its own.
-APART = ("triton-test",)
+APART = ("triton-test", "facility-test")
 
 #: Locks of environments beside that of the others, which share code and clusters with
 #: it: what the first lock pins is constrained to the same version.

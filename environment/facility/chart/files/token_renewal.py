@@ -1,0 +1,1 @@
+../../../jupyterhub/token_renewal.py
