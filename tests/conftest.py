@@ -41,12 +41,19 @@ STEERING = (
 )
 
 
+#: What takes longest begins first, so that no process is left with it at the end.
+LONGEST = ("test_spark", "clusters", "facility", "models", "test_differentiable", "lab")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep on one process what shares services: a folder of them, or else a file."""
+    order = {}
     for item in items:
         services = item.path.parent.parent.name == "services"
         shared = item.path.parent.name if services else item.path.stem
         item.add_marker(pytest.mark.xdist_group(shared))
+        order[item] = LONGEST.index(shared) if shared in LONGEST else len(LONGEST)
+    items.sort(key=order.__getitem__)
 
 
 @pytest.fixture(autouse=True)

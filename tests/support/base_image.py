@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from support.engine import Engine, NoEngineError
 
 #: How long is tried to get Debian's image from a registry, in seconds.
 PULL_S = 60.0
+
+#: How long a Debian may take to be made on a loaded machine, in seconds.
+MAKING_S = 400.0
 
 #: What the image is built on, as `Dockerfile` says, and the release it is.
 BASE = "debian:trixie-slim"
@@ -50,17 +55,37 @@ def _pulled(engine: Engine) -> bool:
 def _make_base(engine: Engine, folder: Path) -> None:
     """Make a base image from Debian's packages."""
     tree = folder / "base.tar"
-    left_out = (f"--dpkgopt=path-exclude=/usr/share/{x}/*" for x in LEFT_OUT)
-    command = ["mmdebstrap", "--quiet", "--variant=minbase"]
-    command += ["--include=ca-certificates", *left_out]
-    command += [SUITE, str(tree), f"deb {mirror()} {SUITE} main"]
-    try:
-        subprocess.run(command, check=True, timeout=300, capture_output=True)
-    except (OSError, subprocess.SubprocessError) as err:
-        msg = f"there is no base image, and none could be made: {err}"
-        raise NoEngineError(msg) from err
+    debian(tree, "ca-certificates")
     engine.command("import", "--change", 'CMD ["bash"]', str(tree), STAND_IN)
     tree.unlink()
+
+
+def debian(target: Path, *packages: str, hooks: Sequence[str] = ()) -> None:
+    """Make a Debian with some packages, in a folder or as an archive.
+
+    A hook is a command of the shell, in which ``$1`` is the folder while it is made.
+
+    Raises
+    ------
+    NoEngineError
+        It could not be made; with what was said.
+    """
+    command = ["mmdebstrap", "--quiet", "--variant=minbase"]
+    command += [f"--dpkgopt=path-exclude=/usr/share/{x}/*" for x in LEFT_OUT]
+    command += [f"--include={','.join(packages)}"]
+    command += [f"--customize-hook={hook}" for hook in hooks]
+    command += [SUITE, str(target), f"deb {mirror()} {SUITE} main"]
+    for last in (False, True):  # a mirror may be busy
+        try:
+            subprocess.run(command, check=True, timeout=MAKING_S, capture_output=True)
+        except (OSError, subprocess.SubprocessError) as err:
+            said = (getattr(err, "stderr", None) or b"").decode(errors="replace")
+            msg = f"no Debian could be made: {err}: {said[-1000:]}"
+            if last:
+                raise NoEngineError(msg) from err
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            return
 
 
 def mirror() -> str:

@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.base_image import mirror
+from support.base_image import debian
 from support.engine import NoEngineError
+from support.installed import made_once
 from support.processes import free_port, running
 from support.programs import absent, needed, required_root
 
-#: How long its daemons may take to start, and its system to be made, in seconds.
-PATIENCE_S, MAKING_S = 120.0, 400.0
-SUITE = "trixie"
+#: How long its daemons may take to start, in seconds.
+PATIENCE_S = 120.0
 USER_ID = 12345
 
 CONFIGURATION = """\
@@ -143,23 +143,13 @@ def htcondor(folder: Path, repository: Path) -> Iterator[Condor]:
 
 def _system(folder: Path) -> Path:
     """Return a Debian with HTCondor, which is made once: a minute, 310 MB."""
-    if not folder.is_dir():
-        partial = folder.with_suffix(".part")
-        shutil.rmtree(partial, ignore_errors=True)
-        folder.parent.mkdir(exist_ok=True)
-        user = f'echo casa:x:{USER_ID}:{USER_ID}::/:/bin/sh >> "$1/etc/passwd"'
-        command = [
-            "mmdebstrap",
-            "--quiet",
-            "--variant=minbase",
-            f"--customize-hook={user}",
-        ]
-        command += ['--customize-hook=chmod 755 "$1/root"']
-        command += ["--include=ca-certificates,python3,condor", SUITE, str(partial)]
-        try:
-            command.append(f"deb {mirror()} {SUITE} main")
-            subprocess.run(command, check=True, timeout=MAKING_S, capture_output=True)
-        except (NoEngineError, OSError, subprocess.SubprocessError) as err:
-            absent(f"no system with HTCondor could be made: {err}")
-        partial.rename(folder)
+    user = f'echo casa:x:{USER_ID}:{USER_ID}::/:/bin/sh >> "$1/etc/passwd"'
+    hooks = user, 'chmod 755 "$1/root"'
+    with made_once(folder, repr(hooks)) as missing:
+        if missing:
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                debian(folder, "ca-certificates", "python3", "condor", hooks=hooks)
+            except NoEngineError as err:
+                absent(f"no system with HTCondor: {err}")
     return folder

@@ -6,14 +6,9 @@ an archive again. They are unpacked, and nothing of that package is imported.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import io
-import os
-import pwd
 import shutil
 import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -23,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from support.programs import absent
+from support.installed import locked_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCK = REPOSITORY / "environment" / "facility-test.lock"
@@ -76,36 +71,11 @@ def _where() -> Sequence[str]:
 
 def facility_tools() -> Tools:
     """Return the programs, installed from their lock if need be."""
-    stamp = VENV / "made-from"
-    digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
-    VENV.parent.mkdir(exist_ok=True)
-    with VENV.with_suffix(".busy").open("w") as busy:
-        fcntl.flock(busy, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text() != digest:
-            _install()
-            _unpack(VENV / "bin")
-            stamp.write_text(digest)
-    return Tools(VENV)
-
-
-def _install() -> None:
-    uv = Path(sys.executable).with_name("uv")
-    # The tests' HOME is empty: packages come from where they were downloaded to.
-    home = {"HOME": pwd.getpwuid(os.getuid()).pw_dir}
-    sync = ["pip", "sync", "--compile-bytecode", "--require-hashes", "--no-build"]
-    for words in (
-        ["venv", "--clear", "--no-python-downloads", "--python", sys.executable, VENV],
-        [*sync, "--python", VENV / "bin" / "python", LOCK],
-    ):
-        done = subprocess.run(
-            [uv, *words],
-            capture_output=True,
-            text=True,
-            env=os.environ | home,
-            check=False,
-        )
-        if done.returncode:
-            absent(f"helm and kubectl cannot be installed: {done.stderr}")
+    programs = VENV / "bin"
+    what = "helm and kubectl"
+    return Tools(
+        locked_environment(LOCK, VENV, what=what, then=lambda: _unpack(programs))
+    )
 
 
 def _unpack(target: Path) -> None:

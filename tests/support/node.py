@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from support.installed import made_once
+from support.programs import required
 
 FOLDER = Path(__file__).resolve().parents[1]
 
@@ -20,24 +20,21 @@ def node_modules(cache: Path) -> Path:
 
     Without npm the test skips on a user's machine and fails in CI.
     """
-    lock = (FOLDER / "package-lock.json").read_text()
-    folder, made_from = cache / "node", cache / "node" / "made-from.json"
-    if made_from.is_file() and made_from.read_text() == lock:
-        return folder / "node_modules"
-    if shutil.which("npm") is None:
-        reason = "no npm: apt install npm"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder.mkdir(parents=True, exist_ok=True)
+    lock, folder = (FOLDER / "package-lock.json").read_text(), cache / "node"
+    with made_once(folder / "node_modules", lock) as missing:
+        if missing:
+            _install(folder)
+    return folder / "node_modules"
+
+
+def _install(folder: Path) -> None:
+    npm = required("npm", package="npm")
     for name in ("package.json", "package-lock.json"):
         shutil.copy(FOLDER / name, folder)
     subprocess.run(
-        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"],
+        [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"],
         cwd=folder,
         check=True,
         timeout=PATIENCE_S,
         capture_output=True,
     )
-    made_from.write_text(lock)
-    return folder / "node_modules"

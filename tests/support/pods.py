@@ -11,9 +11,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import copy
-import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,16 +26,15 @@ from typing import Any
 
 import yaml
 
-from support.base_image import LEFT_OUT, mirror
-from support.certificates import Authority
+from support.base_image import debian
 from support.engine import NoEngineError
 from support.helm import CHART, NAMESPACE, Tools, named
+from support.installed import made_once
 from support.processes import running
 from support.programs import absent, needed, required_root
 
-#: How long the image may take to make, and pods to be ready, in seconds.
-MAKING_S, PATIENCE_S = 400.0, 180.0
-SUITE = "trixie"
+#: How long pods may take to be ready, in seconds.
+PATIENCE_S = 180.0
 
 #: What the image has besides the cache's packages.
 PACKAGES = ("postgresql", "tini")
@@ -221,33 +220,23 @@ def packages() -> list[str]:
 
 def _image_archive(cache: Path, repository: Path) -> Path:
     """Return the image's files, which are made once: a minute, 400 MB."""
-    notebooks = repository / "notebooks"
-    hooks = [
-        "useradd --uid 1000 --gid 0 --no-create-home casa",
-        "chmod 755 /root",  # a folder of the node may be below it
-        f"mkdir -p /srv/casa && ln -s {notebooks} /srv/casa/notebooks",
-    ]
-    made_of = json.dumps([packages(), hooks, SUITE])
-    digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
-    archive = cache / f"pods-{digest}.tar"
-    if archive.is_file():
-        return archive
-    partial = archive.with_suffix(".part")
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar"]
-    command += [f"--dpkgopt=path-exclude=/usr/share/{x}/*" for x in LEFT_OUT]
-    command += [f"--include={','.join(packages())}"]
-    for hook in hooks:
-        command.append(f"--customize-hook=chroot \"$1\" sh -c '{hook}'")
-    try:
-        command += [SUITE, str(partial), f"deb {mirror()} {SUITE} main"]
-        subprocess.run(command, check=True, timeout=MAKING_S, capture_output=True)
-    except (NoEngineError, OSError, subprocess.SubprocessError) as err:
-        absent(f"no image for the pods could be made: {err}")
-    partial.rename(archive)
+    notebooks = shlex.quote(str(repository / "notebooks"))
+    hooks = (
+        'chroot "$1" useradd --uid 1000 --gid 0 --no-create-home casa',
+        'chmod 755 "$1/root"',  # a folder of the node may be below it
+        f'mkdir -p "$1/srv/casa" && ln -s {notebooks} "$1/srv/casa/notebooks"',
+    )
+    archive = cache / "pods.tar"
+    with made_once(archive, json.dumps([packages(), hooks])) as missing:
+        if missing:
+            try:
+                debian(archive, *packages(), hooks=hooks)
+            except NoEngineError as err:
+                absent(f"no image for the pods: {err}")
     return archive
 
 
-def _secrets(pods: Pods, authority: Authority) -> None:
+def _secrets(pods: Pods) -> None:
     """Create what the chart wants by name; podman has two forms of it."""
 
     def coded(text: str) -> str:
@@ -260,15 +249,17 @@ def _secrets(pods: Pods, authority: Authority) -> None:
     }.items():
         as_variables = json.dumps({key: coded(text) for key, text in content.items()})
         pods.podman("secret", "create", name, "-", text=as_variables)
-    certificate = authority.issue("casa")
-    files = {"ca.crt": authority.file, "tls.crt": certificate.cert}
-    files["tls.key"] = certificate.key
+    program = CHART.parent / "certificates.py"
+    authority = pods.folder / "dask-authority"
+    subprocess.run([sys.executable, program, "authority", authority], check=True)
     as_files = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "casa-dask-tls"},
         # podman takes this as it is, where Kubernetes decodes it
-        "data": {name: file.read_text() for name, file in files.items()},
+        "data": {
+            file.name: file.read_text() for file in (authority / "secret").iterdir()
+        },
     }
     pods.podman("secret", "create", "casa-dask-tls", "-", text=yaml.safe_dump(as_files))
 
@@ -321,8 +312,7 @@ def _prepare(facility: Pods, archive: Path, chart: Path) -> None:
     image, *others = _images(chart)
     facility.podman("import", *changes, str(archive), image)
     facility.podman("tag", image, *others)
-    (facility.folder / "tls").mkdir()
-    _secrets(facility, Authority(facility.folder / "tls", "facility"))
+    _secrets(facility)
 
 
 def _here(facility: Pods, chart: Path) -> dict[str, object]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
-import pwd
 import shutil
 import subprocess
 import sys
@@ -19,6 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from support.installed import locked_environment
 from support.processes import free_port, running
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -41,36 +39,7 @@ class Triton:
 
 def triton_environment() -> Path:
     """Return the environment with the server, installed from its lock if need be."""
-    stamp = VENV / "made-from"
-    digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
-    VENV.parent.mkdir(exist_ok=True)
-    with VENV.with_suffix(".busy").open("w") as busy:
-        fcntl.flock(busy, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text() != digest:
-            _install(digest, stamp)
-    return VENV
-
-
-def _install(digest: str, stamp: Path) -> None:
-    uv = Path(sys.executable).with_name("uv")
-    # The tests' HOME is empty: packages come from where they were downloaded to.
-    home = {"HOME": pwd.getpwuid(os.getuid()).pw_dir}
-    sync = ["pip", "sync", "--compile-bytecode", "--require-hashes", "--no-build"]
-    for words in (
-        ["venv", "--clear", "--no-python-downloads", "--python", sys.executable, VENV],
-        [*sync, "--python", VENV / "bin" / "python", LOCK],
-    ):
-        done = subprocess.run(
-            [uv, *words],
-            capture_output=True,
-            text=True,
-            env=os.environ | home,
-            check=False,
-        )
-        if done.returncode:
-            message = f"the Triton server cannot be installed: {done.stderr}"
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
-    stamp.write_text(digest)
+    return locked_environment(LOCK, VENV, what="the Triton server")
 
 
 def _back_ends(folder: Path, packages: Path) -> Path:
