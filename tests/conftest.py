@@ -45,6 +45,7 @@ STEERING = (
 LONGEST = ("test_spark", "clusters", "facility", "models", "test_differentiable", "lab")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own hook looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep on one process what shares services: a folder of them, or else a file."""
     order = {}

@@ -28,8 +28,8 @@ jupyter-server jupyter-server-proxy jupyter-server-terminals jupyterhub jupyterl
 jupyterlab-git jupyterlab-git-core jupyterlab-pygments jupyterlab-server mistune
 nbclient nbconvert nbdime nbformat nbgitpuller nbstripout nbval nest-asyncio2 notebook
 notebook-shim oauthlib overrides pamela pandocfilters pathspec pip platformdirs pluggy
-pooch prometheus-client pycares pytest python-json-logger pywinpty rfc3339-validator
-rfc3986-validator semver send2trash simpervisor soupsieve terminado
+pooch psycopg psycopg-binary pycares pytest python-json-logger pywinpty
+rfc3339-validator rfc3986-validator semver send2trash simpervisor soupsieve terminado
 tinycss2 tomlkit trove-classifiers tzdata uri-template webcolors webencodings
 websocket-client
 """.split()  # noqa: SIM905 - a list of eighty lines says no more

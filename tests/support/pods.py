@@ -95,7 +95,7 @@ spec:
       volumes:
         - {{name: configuration, configMap: {{name: origin}}}}
         - {{name: run, emptyDir: {{}}}}
-        - {{name: data, hostPath: {{path: {data}, type: Directory}}}}
+        - {{name: data, hostPath: {{path: "{data}", type: Directory}}}}
 """
 
 
@@ -308,7 +308,7 @@ def _images(chart: Path) -> list[str]:
 def _prepare(facility: Pods, archive: Path, chart: Path) -> None:
     """Give podman the image under all of its names, and the secrets."""
     path = f"{sys.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    changes = [f"--change=ENV {pair}" for pair in (f"PATH={path}", "LANG=C.UTF-8")]
+    changes = [f'--change=ENV PATH="{path}"', "--change=ENV LANG=C.UTF-8"]
     image, *others = _images(chart)
     facility.podman("import", *changes, str(archive), image)
     facility.podman("tag", image, *others)

@@ -101,8 +101,9 @@ def test_a_server_killed_in_the_middle_of_a_run_changes_nothing_but_the_report(
     assert result.inference is not None
     assert set(result.inference.rows) == {IN_PROCESS, "Triton 2.51.0"}
     assert result.inference.rows.total() == in_process.inference.rows.total()
-    (reason,) = {text.split(" (")[0] for text in result.inference.fallbacks}
-    assert "cannot be reached" in reason
+    # of two models, one may be cut off and the other not be let in again
+    reasons = {text.split(": ")[0] for text in result.inference.fallbacks}
+    assert reasons == {"The Triton server cannot be reached"}
     assert "given up: " in str(result.inference)
 
 

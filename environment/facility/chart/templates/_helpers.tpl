@@ -79,13 +79,13 @@ resources:
 {{/* Folders of the node that containers see, such as /cvmfs. */}}
 {{- define "casa.nodeMounts" -}}
 {{- range $index, $folder := .Values.nodeFolders }}
-- {name: node-{{ $index }}, mountPath: {{ $folder }}, readOnly: true}
+- {name: node-{{ $index }}, mountPath: {{ $folder | quote }}, readOnly: true}
 {{- end }}
 {{- end }}
 
 {{- define "casa.nodeVolumes" -}}
 {{- range $index, $folder := .Values.nodeFolders }}
-- {name: node-{{ $index }}, hostPath: {path: {{ $folder }}, type: Directory}}
+- {name: node-{{ $index }}, hostPath: {path: {{ $folder | quote }}, type: Directory}}
 {{- end }}
 {{- end }}
 
