@@ -43,7 +43,8 @@ test: ## prove that everything works: unit, service and notebook tests
 	@status=0; $(PY) -m pytest -n 2 --dist loadfile tests/unit \
 		environment/fsspec-failover/tests || status=1; \
 	$(PY) -m pytest tests --ignore tests/unit --ignore tests/image \
-		-n 2 --dist loadgroup --durations=20 --durations-min=20 || status=1; \
+		-n 2 --dist loadscope --no-loadscope-reorder \
+		--durations=20 --durations-min=20 || status=1; \
 	XDG_STATE_HOME="$$PWD/.cache/state" $(PY) -m pytest --nbval-lax \
 		--nbval-current-env -n 2 --dist loadfile \
 		$$(grep -L '"name": "casa-' notebooks/*.ipynb) || status=1; \
@@ -51,7 +52,7 @@ test: ## prove that everything works: unit, service and notebook tests
 
 faults: ## inject each known fault, and print what happened in one table
 	@$(SETUP) test
-	@$(PY) -m pytest -m fault tests --ignore tests/image -n 2 --dist loadgroup
+	@$(PY) -m pytest -m fault tests --ignore tests/image -n 2 --dist loadscope
 
 image: ## build the images casa-lab:dev and casa-worker:dev, and compare them with the locks
 	@$(SETUP) lab

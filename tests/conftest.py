@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -45,16 +46,34 @@ STEERING = (
 LONGEST = ("test_spark", "clusters", "facility", "models", "test_differentiable", "lab")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist's own hook looks for the groups
+def shared(file: Path) -> Path:
+    """Return what shares services with a file: its folder of them, or itself."""
+    return file.parent if file.parent.parent.name == "services" else file
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep on one process what shares services: a folder of them, or else a file."""
-    order = {}
-    for item in items:
-        services = item.path.parent.parent.name == "services"
-        shared = item.path.parent.name if services else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(shared))
-        order[item] = LONGEST.index(shared) if shared in LONGEST else len(LONGEST)
-    items.sort(key=order.__getitem__)
+    def order(item: pytest.Item) -> int:
+        name = shared(item.path).stem
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    items.sort(key=order)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep on one process what shares services, with ``--dist loadscope``.
+
+    Groups would say the same, but xdist 3.8 does not find them with pytest 9.2.
+    """
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByService(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return str(shared(Path(nodeid.partition("::")[0])))
+
+    return ByService(config, log)
 
 
 @pytest.fixture(autouse=True)
