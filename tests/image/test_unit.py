@@ -6,8 +6,13 @@ import re
 import time
 from pathlib import Path
 
+import pytest
+
 from support.figures import Figures
 from support.images import Images
+
+#: How long a whole suite may take on a loaded machine, in seconds.
+PATIENCE_S = 1500.0
 
 #: The image with what only tests need on top: the rest of it is what is tested.
 DOCKERFILE = """
@@ -39,6 +44,7 @@ def with_tests(images: Images, repository: Path, folder: Path) -> str:
     return image
 
 
+@pytest.mark.timeout(PATIENCE_S + 300)  # and the build before it
 def test_the_unit_tests_pass_in_the_image(
     images: Images, repository: Path, tmp_path: Path, figures: Figures
 ) -> None:
@@ -56,6 +62,7 @@ def test_the_unit_tests_pass_in_the_image(
         "--workdir=/srv/casa",
         "--env=CI=true",
         "--env=PYTHONDONTWRITEBYTECODE=1",
+        timeout=PATIENCE_S,
     )
     figures.add("unit tests in the image", time.monotonic() - began, "s")
     assert re.search(r"\d+ passed", printed), printed[-3000:]

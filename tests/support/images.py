@@ -84,9 +84,11 @@ class Images:
     def worker(self) -> str:
         return f"casa-worker:{self.tag}"
 
-    def run(self, image: str, words: Sequence[str], *options: str) -> str:
+    def run(
+        self, image: str, words: Sequence[str], *options: str, timeout: float = 600
+    ) -> str:
         """Run a command in a container without a network; return what it printed."""
-        return self.engine.command(*_run(image, words, options))
+        return self.engine.command(*_run(image, words, options), timeout=timeout)
 
     def attempt(
         self, image: str, words: Sequence[str], *options: str
