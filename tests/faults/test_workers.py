@@ -174,6 +174,17 @@ def test_the_users_own_processes_find_a_clusters_certificate_by_its_address() ->
     assert list(sessions_folder().glob("*/*")) == []
 
 
+def listening() -> set[tuple[str, int]]:
+    """Return where this process and those that it started listen: host and port."""
+    here = psutil.Process()
+    return {
+        (connection.laddr.ip, connection.laddr.port)
+        for process in (here, *here.children(recursive=True))
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
 @pytest.mark.fault(
     "security", "a scan for open ports of a local cluster", "loopback only, and TLS"
 )
@@ -182,17 +193,11 @@ def test_the_users_own_processes_find_a_clusters_certificate_by_its_address() ->
     "ignore:Couldn't detect a suitable IP address:RuntimeWarning"
 )
 def test_nothing_of_a_local_cluster_listens_beyond_loopback(*, processes: bool) -> None:
+    before = listening()  # the services of other tests
     with dask_client(workers=1, processes=processes) as client:
         scheme = "tls://" if processes else "inproc://"
         assert client.scheduler.address.startswith(scheme)
-        here = psutil.Process()
-        listening = [
-            connection.laddr.ip
-            for process in (here, *here.children(recursive=True))
-            for connection in process.net_connections()
-            if connection.status == psutil.CONN_LISTEN
-        ]
-        assert set(listening) == {"127.0.0.1"}
+        assert {host for host, _ in listening() - before} == {"127.0.0.1"}
 
 
 @pytest.mark.fault("lost", "a laptop sleeps for hours", "workers and data are kept")
